@@ -1,0 +1,52 @@
+"""The NumPy backend, which also serves every other array library that follows the array API standard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
+from array_api_compat import numpy as namespace
+
+from multiact.declaration import Array, Axiswise, Elementwise
+from multiact.exports import BackendBase
+
+
+class NumPyBackend(BackendBase):
+    """Formulas evaluated as they stand; NumPy has no automatic differentiation."""
+
+    name = "numpy"
+    namespace = namespace
+
+    def owns(self, x: Any) -> bool:
+        return isinstance(x, (np.ndarray, np.generic, float, int, complex)) or hasattr(x, "__array_namespace__")
+
+    def dtype(self, x: Array) -> str:
+        return str(np.asarray(x).dtype if isinstance(x, (float, int, complex)) else x.dtype).rpartition(".")[2]
+
+    def register_elementwise(self, function: Elementwise) -> Callable[..., Array]:
+        def call(*arguments: Array) -> Array:
+            x = arguments[0]
+            if isinstance(x, (np.ndarray, np.generic, float)):
+                with np.errstate(all="ignore"):
+                    return function.evaluate(namespace, *map(_array, arguments))[()]
+            return function.evaluate(array_namespace(x), *arguments)
+
+        return call
+
+    def register_axiswise(self, function: Axiswise) -> Callable[..., Array]:
+        def call(x: Array, *parameters: Array, axis: int) -> Array:
+            if isinstance(x, (np.ndarray, np.generic, float)):
+                with np.errstate(all="ignore"):
+                    return function.evaluate(namespace, _array(x), *parameters, axis=axis)
+            return function.evaluate(array_namespace(x), x, *parameters, axis=axis)
+
+        return call
+
+
+def _array(x: Any) -> Any:
+    return x if type(x) is np.ndarray or isinstance(x, float) and type(x) is float else np.asarray(x)
+
+
+backend = NumPyBackend()

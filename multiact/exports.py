@@ -1,0 +1,88 @@
+"""The names a backend module offers: a function and, where the framework has layers, a class for every activation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import registry
+from .declaration import Activation
+from .errors import UnknownActivationError
+from .functions import build
+from .protocols import Backend
+
+
+class BackendBase:
+    """What all backends share: one public function and one class for each activation, made on first use."""
+
+    name: str
+    has_layers = False
+
+    def __init__(self) -> None:
+        self._functions: dict[Activation, Callable[..., Any]] = {}
+        self._elementwise: dict[Any, Callable[..., Any]] = {}
+        self._layers: dict[Activation, type] = {}
+
+    def function(self, activation: Activation) -> Callable[..., Any]:
+        found = self._functions.get(activation)
+        if found is None:
+            found = self._functions.setdefault(activation, build(activation, self))  # type: ignore[arg-type]
+        return found
+
+    def elementwise(self, function: Any) -> Callable[..., Any]:
+        found = self._elementwise.get(function)
+        if found is None:
+            found = self._elementwise.setdefault(function, self.register_elementwise(function))
+        return found
+
+    def axiswise(self, function: Any) -> Callable[..., Any]:
+        found = self._elementwise.get(function)
+        if found is None:
+            found = self._elementwise.setdefault(function, self.register_axiswise(function))
+        return found
+
+    def layer(self, activation: Activation) -> type:
+        if not self.has_layers:
+            raise NotImplementedError(f"multiact.backends.{self.name} has functions only, no layers.")
+        found = self._layers.get(activation)
+        if found is None:
+            found = self._layers.setdefault(activation, self.make_layer(activation))
+        return found
+
+    def register_elementwise(self, function: Any) -> Callable[..., Any]:
+        raise NotImplementedError
+
+    def register_axiswise(self, function: Any) -> Callable[..., Any]:
+        raise NotImplementedError
+
+    def make_layer(self, activation: Activation) -> type:
+        raise NotImplementedError
+
+
+def class_names() -> dict[str, str]:
+    """Every class name and the activation it belongs to."""
+    return {registry.get(n).class_name: n for n in registry.names()}
+
+
+def lookup(backend: Backend, name: str) -> Any:
+    """The function or class of that name, for the module-level ``__getattr__`` of a backend.
+
+    Raises
+    ------
+    UnknownActivationError (an AttributeError) : there is no such activation.
+    """
+    if name.startswith("_"):
+        raise AttributeError(name)
+    classes = class_names()
+    if name in classes and getattr(backend, "has_layers", False):
+        return backend.layer(registry.get(classes[name]))
+    try:
+        return backend.function(registry.get(name))
+    except UnknownActivationError as error:
+        raise UnknownActivationError(f"multiact.backends.{backend.name}: {error}") from None
+
+
+def listing(backend: Backend) -> list[str]:
+    """The names a backend module offers, for its ``__dir__``."""
+    functions = [*registry.names(), *registry.aliases()]
+    return sorted(functions + (list(class_names()) if getattr(backend, "has_layers", False) else []))

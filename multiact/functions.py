@@ -1,0 +1,291 @@
+"""From an activation and a backend to the function a user calls: arguments checked, variants chosen, gates split."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .declaration import DTYPES, Activation, Array, Axiswise, Elementwise
+from .errors import InputError, MissingDerivativeError, ParameterError, ShapeError
+from .protocols import Backend
+from .registry import get
+
+
+def settings(activation: Activation, given: Mapping[str, Any]) -> tuple[Activation, list[Any], dict[str, Any]]:
+    """Check keyword arguments: the activation that a variant option selects, its parameters in order, its options.
+
+    Raises
+    ------
+    ParameterError : one is unknown, missing, or out of its allowed range.
+    """
+    for option in activation.options:
+        if option.variants and option.name in given:
+            choice = option.check(given[option.name], activation.name)
+            rest = {k: v for k, v in given.items() if k != option.name}
+            if option.variants[choice] != activation.name:
+                return settings(get(option.variants[choice]), rest)
+            given = rest
+    parameters: list[Any] = []
+    used = 0
+    for p in activation.parameters:
+        if p.name in given:
+            parameters.append(p.check(given[p.name], activation.name))
+            used += 1
+        elif p.default is None:
+            raise ParameterError(f"{activation.name} needs {p.name}=..., which has no default.")
+        else:
+            parameters.append(p.default)
+    options: dict[str, Any] = {}
+    for option in activation.options:
+        if option.name in given:
+            options[option.name] = option.check(given[option.name], activation.name)
+            used += 1
+        elif not option.variants:
+            options[option.name] = option.default
+    if used != len(given):
+        accepted = [p.name for p in activation.parameters] + [o.name for o in activation.options]
+        unknown = [name for name in given if name not in accepted]
+        takes = f"It takes: {', '.join(accepted)}." if accepted else "It takes no parameters."
+        raise ParameterError(f"{activation.name} has no parameter {unknown[0]!r}. {takes}")
+    return activation, parameters, options
+
+
+def check_input(activation: Activation, backend: Backend, *inputs: Array) -> None:
+    """Raise `InputError` unless every input is a real floating-point array, all of one dtype."""
+    first = backend.dtype(inputs[0])
+    for x in inputs:
+        dtype = backend.dtype(x)
+        if dtype not in DTYPES:
+            raise InputError(
+                f"{activation.name} expects a real floating-point array ({', '.join(DTYPES)}). Received: dtype={dtype}. "
+                f"Convert it first, for example to float32."
+            )
+        if dtype != first:
+            raise InputError(
+                f"{activation.name} expects value and gate in one dtype. Received: {first} and {dtype}. Convert one first."
+            )
+
+
+def check_shapes(activation: Activation, x: Array, parameters: list[Any]) -> None:
+    """Raise `ParameterError` unless every parameter given as an array broadcasts to the shape of `x`."""
+    for p, value in zip(activation.parameters, parameters):
+        if isinstance(value, float):
+            continue
+        shape = getattr(value, "shape", None)
+        if shape is None or getattr(x.shape, "rank", 0) is None or getattr(shape, "rank", 0) is None:
+            continue
+        own, target = tuple(shape), tuple(x.shape)
+        tail = target[len(target) - len(own) :] if len(own) <= len(target) else ()
+        if len(own) > len(target) or any(
+            isinstance(a, int) and isinstance(b, int) and a not in (1, b) for a, b in zip(own, tail)
+        ):
+            raise ParameterError(
+                f"{activation.name}: {p.name} of shape {own} does not broadcast to the input of shape {target}. "
+                f"One value for each channel has to be shaped along the channel axis, e.g. (channels, 1, 1) for NCHW."
+            )
+
+
+def split(x: Array, axis: int, gate: str, name: str) -> tuple[Array, Array]:
+    """The value and the gate out of one array.
+
+    Raises
+    ------
+    ShapeError : the axis is out of range, or its size is odd.
+    """
+    rank = len(x.shape)
+    if not -rank <= axis < rank:
+        raise ShapeError(f"{name}: axis {axis} is out of range for an input of shape {tuple(x.shape)}.")
+    size = x.shape[axis]
+    if isinstance(size, int) and size % 2:
+        raise ShapeError(
+            f"{name} splits axis {axis} into two halves, so its size must be even. Received: shape {tuple(x.shape)}."
+        )
+    before = (slice(None),) * (axis % rank)
+    if gate == "interleaved":
+        return x[(*before, slice(1, None, 2))], x[(*before, slice(0, None, 2))]
+    half = size // 2
+    first, second = x[(*before, slice(None, half))], x[(*before, slice(half, None))]
+    return (second, first) if gate == "first" else (first, second)
+
+
+def build(activation: Activation, backend: Backend) -> Callable[..., Array]:
+    """The public function ``f(x, *, parameters)`` of an activation on a backend."""
+    if activation.kind == "gated":
+        call = _gated(activation, backend)
+    elif activation.kind == "axiswise":
+        call = _axiswise(activation, backend)
+    else:
+        call = _pointwise(activation, backend)
+    return _present(call, activation)
+
+
+def _pointwise(activation: Activation, backend: Backend) -> Callable[..., Array]:
+    assert isinstance(activation.function, Elementwise)
+    own = backend.elementwise(activation.function)
+    defaults = (
+        None if any(p.default is None for p in activation.parameters) else [p.default for p in activation.parameters]
+    )
+
+    def call(x: Array, /, **given: Any) -> Array:
+        check_input(activation, backend, x)
+        if not given and defaults is not None:
+            return own(x, *defaults)
+        chosen, parameters, _ = settings(activation, given)
+        check_shapes(chosen, x, parameters)
+        function = own if chosen is activation else backend.elementwise(chosen.function)
+        return function(x, *parameters)
+
+    return call
+
+
+def _gated(activation: Activation, backend: Backend) -> Callable[..., Array]:
+    assert isinstance(activation.function, Elementwise)
+    own = backend.elementwise(activation.function)
+
+    def call(x: Array, other: Array | None = None, /, **given: Any) -> Array:
+        _, parameters, options = settings(activation, given)
+        if other is None:
+            check_input(activation, backend, x)
+            value, gate = split(x, options["axis"], options["gate"], activation.name)
+        else:
+            check_input(activation, backend, x, other)
+            if tuple(x.shape) != tuple(other.shape):
+                raise ShapeError(
+                    f"{activation.name} expects two inputs of one shape. "
+                    f"Received: {tuple(x.shape)} and {tuple(other.shape)}."
+                )
+            value, gate = (x, other) if options["gate"] == "second" else (other, x)
+        check_shapes(activation, value, parameters)
+        return own(value, gate, *parameters)
+
+    return call
+
+
+def _axiswise(activation: Activation, backend: Backend) -> Callable[..., Array]:
+    assert isinstance(activation.function, Axiswise)
+    own = backend.axiswise(activation.function)
+
+    def call(x: Array, /, **given: Any) -> Array:
+        check_input(activation, backend, x)
+        _, parameters, options = settings(activation, given)
+        rank = len(x.shape)
+        if not -rank <= options["axis"] < rank:
+            raise ShapeError(
+                f"{activation.name}: axis {options['axis']} is out of range for an input of shape {tuple(x.shape)}."
+            )
+        check_shapes(activation, x, parameters)
+        return own(x, *parameters, axis=options["axis"])
+
+    return call
+
+
+def derivative_function(activation: Activation, backend: Backend, order: int, wrt: str) -> Callable[..., Array]:
+    """The public function of a derivative of a pointwise activation; see `Activation.derivative`."""
+    if order not in (1, 2) or (order == 2 and wrt != "x"):
+        raise ParameterError(f"order must be 1, or 2 with wrt='x'. Received: order={order}, wrt={wrt!r}.")
+
+    def call(x: Array, /, **given: Any) -> Array:
+        chosen, parameters, _ = settings(activation, given)
+        if chosen.kind != "pointwise":
+            raise MissingDerivativeError(
+                f"{chosen.name} is {chosen.kind}: its derivative is not one number for each element. "
+                f"Use the framework's vjp or jvp on it."
+            )
+        node: Elementwise | None = chosen.function
+        for _ in range(order):
+            if wrt not in node.arguments:
+                raise ParameterError(f"{chosen.name} has no parameter {wrt!r}. It has: {', '.join(node.arguments)}.")
+            node = node.partial(wrt)
+            if node is None:
+                raise MissingDerivativeError(
+                    f"{chosen.name} does not declare the derivative of order {order} in {wrt!r}."
+                )
+        check_input(chosen, backend, x)
+        check_shapes(chosen, x, parameters)
+        return backend.elementwise(node)(x, *parameters)
+
+    return call
+
+
+def dispatching(activation: Activation) -> Callable[..., Array]:
+    """The function of an array of any framework, ``multiact.<name>``."""
+    from .dispatch import backend_of
+
+    if activation.kind == "gated":
+
+        def call(x: Array, other: Array | None = None, /, **given: Any) -> Array:
+            f = backend_of(x).function(activation)
+            return f(x, **given) if other is None else f(x, other, **given)
+    else:
+
+        def call(x: Array, /, **given: Any) -> Array:
+            return backend_of(x).function(activation)(x, **given)
+
+    return _present(call, activation)
+
+
+def signature(activation: Activation) -> inspect.Signature:
+    """The signature of the public function, with every parameter and option a keyword."""
+    kinds = inspect.Parameter
+    inputs = [kinds("x", kinds.POSITIONAL_ONLY)]
+    if activation.kind == "gated":
+        inputs.append(kinds("other", kinds.POSITIONAL_ONLY, default=None))
+    keywords = [
+        kinds(p.name, kinds.KEYWORD_ONLY, default=kinds.empty if getattr(p, "default", None) is None else p.default)
+        for p in (*activation.parameters, *activation.options)
+    ]
+    return inspect.Signature([*inputs, *keywords])
+
+
+def documentation(activation: Activation) -> str:
+    """The docstring of the public function, from the declaration."""
+    lines = [
+        f":math:`{activation.formula}`" if activation.formula else f"{activation.name}, a user's own activation.",
+        "",
+    ]
+    if activation.notes:
+        lines += [activation.notes, ""]
+    lines += ["Parameters", "----------"]
+    if activation.kind == "gated":
+        lines.append("x : array, real floating-point: value and gate side by side along `axis`, or the first of two.")
+        lines.append("other : array of the same shape and dtype, the second of two inputs; optional.")
+    else:
+        lines.append("x : array of any shape, real floating-point (float16, bfloat16, float32, float64).")
+    for p in activation.parameters:
+        default = "required" if p.default is None else f"default {p.default}"
+        lines.append(
+            f"{p.name} : number in {p.allowed} or array that broadcasts to `x`, {default}. {p.description}".rstrip()
+        )
+    for o in activation.options:
+        kind = f"one of {list(o.choices)}" if o.choices else "integer"
+        lines.append(f"{o.name} : {kind}, default {o.default!r}. {o.description}".rstrip())
+    shape = (
+        "half the size along `axis`, or the shape of one of two inputs"
+        if activation.kind == "gated"
+        else "the shape of `x`"
+    )
+    lines += [
+        "",
+        "Returns",
+        "-------",
+        f"array with the dtype of `x`, {shape}. 16-bit input is computed in float32 and rounded once.",
+    ]
+    lines += ["", "Raises", "------", "InputError (a TypeError) : the dtype is integer, boolean or complex."]
+    if activation.parameters or activation.options:
+        lines.append("ParameterError (a ValueError) : a parameter is unknown, out of range, or does not broadcast.")
+    if activation.options:
+        lines.append(
+            "ShapeError (a ValueError) : the axis is out of range" + (" or odd." if activation.kind == "gated" else ".")
+        )
+    if activation.reference:
+        lines += ["", "References", "----------", activation.reference]
+    return "\n".join(lines)
+
+
+def _present(call: Callable[..., Array], activation: Activation) -> Callable[..., Array]:
+    call.__name__ = call.__qualname__ = activation.name
+    call.__doc__ = documentation(activation)
+    call.__signature__ = signature(activation)  # type: ignore[attr-defined]
+    call.activation = activation  # type: ignore[attr-defined]
+    return call

@@ -1,0 +1,136 @@
+"""What a backend is: two protocols that a type checker reads.
+
+A `Backend` is what users run. A `Harness` is what the conformance suite and the benchmarks need beside it; users never
+load it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from .declaration import Activation, Array, Axiswise, Elementwise
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """One framework: how to recognise its arrays and how to register a derivative with its automatic differentiation."""
+
+    name: str
+
+    def owns(self, x: Any) -> bool:
+        """Whether `x` is an array of this framework."""
+        ...
+
+    @property
+    def namespace(self) -> Any:
+        """The array API namespace in which formulas are evaluated on this framework's arrays."""
+        ...
+
+    def dtype(self, x: Array) -> str:
+        """The name of the dtype of `x`: "float32", "bfloat16", "int64" ..."""
+        ...
+
+    def elementwise(self, function: Elementwise) -> Callable[..., Array]:
+        """`function` as a differentiable function of its arguments, positional, arrays or Python numbers.
+
+        Every declared partial is registered with the framework; the result has the shape and dtype of the first
+        argument; the gradient of a broadcast argument is summed to its shape. The same object for the same function.
+        """
+        ...
+
+    def axiswise(self, function: Axiswise) -> Callable[..., Array]:
+        """`function` as a differentiable function of its positional arguments and the keyword `axis`."""
+        ...
+
+    def function(self, activation: Activation) -> Callable[..., Array]:
+        """The public function of an activation, ``f(x, *, parameters)``, with arguments checked."""
+        ...
+
+    def layer(self, activation: Activation) -> type:
+        """The Module or Layer class of an activation; a backend without layers raises `NotImplementedError`."""
+        ...
+
+
+class Result:
+    """What a harness returns: values as float64 (which holds every dtype here exactly) and the dtype they came in."""
+
+    __slots__ = ("dtype", "values")
+
+    def __init__(self, values: np.ndarray, dtype: str) -> None:
+        self.values, self.dtype = values, dtype
+
+
+class Native:
+    """A framework's own activation, as a peer: a function of positional arrays in the order of ours."""
+
+    __slots__ = ("call", "name", "parameters")
+
+    def __init__(self, name: str, call: Callable[..., Array], parameters: Mapping[str, float] | None = None) -> None:
+        self.name, self.call, self.parameters = name, call, dict(parameters or {})
+
+
+@runtime_checkable
+class Harness(Protocol):
+    """What conformance and benchmarks need of a framework."""
+
+    name: str
+    #: the dtypes that can be tested, of "float32", "float64", "float16", "bfloat16".
+    dtypes: tuple[str, ...]
+    #: the ways of evaluating: "eager", "compiled", "xla", "vmapped", "reverse", "forward", "second".
+    modes: tuple[str, ...]
+    #: the dtypes whose subnormal inputs and results the framework may flush to zero on this machine.
+    flushes: tuple[str, ...]
+
+    def devices(self) -> tuple[str, ...]:
+        """The devices present, "cpu" first."""
+        ...
+
+    def versions(self) -> Mapping[str, str]:
+        """Package versions for the environment of a report."""
+        ...
+
+    def function(self, activation: Activation) -> Callable[..., Array]:
+        """Our public function as this backend offers it."""
+        ...
+
+    def natives(self, activation: Activation) -> Sequence[Native]:
+        """The framework's own versions of an activation; empty when it has none."""
+        ...
+
+    def evaluate(
+        self,
+        call: Callable[..., Array],
+        arrays: Sequence[np.ndarray],
+        *,
+        wrt: tuple[int, ...] = (),
+        mode: str = "eager",
+        dtype: str = "float32",
+        device: str = "cpu",
+        directions: Sequence[np.ndarray] | None = None,
+    ) -> Result:
+        """Evaluate `call` or a derivative of it.
+
+        Parameters
+        ----------
+        call : a function of as many positional arrays of the framework as `arrays` has.
+        arrays : float64 arrays of values that `dtype` represents exactly; converted to `dtype` on `device`.
+        wrt : () for the value; (i,) for the first derivative in argument i; (i, i) for the second.
+        mode : "reverse" and its kin contract with a cotangent, "forward" with a tangent. "eager", "compiled", "xla" and
+            "vmapped" take derivatives by reverse mode.
+        directions : for each entry of `wrt`, the cotangent (reverse) or tangent (forward), shaped like the output or
+            the argument; ones when not given, which for an elementwise function gives its derivative.
+            For wrt = (i, j) by reverse mode: c1 = vjp of the value with directions[0], then the vjp of that with
+            directions[1].
+
+        Returns
+        -------
+        `Result` with values in the shape of the output (value, forward) or of argument wrt[-1] (reverse).
+        """
+        ...
+
+    def synchronise(self, x: Array) -> Array:
+        """Wait until `x` is computed."""
+        ...
