@@ -224,14 +224,17 @@ class Bound(Elementwise):
     def __init__(self, name: str, inner: Elementwise, fixed: Mapping[str, float]) -> None:
         self.name, self.order, self._inner, self._fixed = name, inner.order, inner, fixed
         self.arguments = tuple(a for a in inner.arguments if a not in fixed)
+        self._partials: dict[str, Elementwise | None] = {}
 
     def __call__(self, xp: Any, *arguments: Array) -> Array:
         given = iter(arguments)
         return self._inner(xp, *(self._fixed[a] if a in self._fixed else next(given) for a in self._inner.arguments))
 
     def partial(self, argument: str) -> Elementwise | None:
-        inner = self._inner.partial(argument)
-        return None if inner is None else Bound(f"{self.name}/{argument}", inner, self._fixed)
+        if argument not in self._partials:
+            inner = self._inner.partial(argument)
+            self._partials[argument] = None if inner is None else Bound(f"{self.name}/{argument}", inner, self._fixed)
+        return self._partials[argument]
 
 
 class Product(Elementwise):

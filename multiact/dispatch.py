@@ -67,11 +67,21 @@ def backend(name: str) -> Backend:
 
 def _load_present() -> None:
     for name, module in BUILTIN.items():
-        if module in sys.modules and name not in _backends:
+        if (module in sys.modules or name == "numpy") and name not in _backends:
             backend(name)
     for name in _entry_points():
         if name not in _backends:
             backend(name)
+
+
+def prepare(activation: Any) -> None:
+    """Make the function of an activation on every backend whose framework is imported.
+
+    torch.compile can trace a call to it then, but not the making of it.
+    """
+    _load_present()
+    for found in _backends.values():
+        found.function(activation)
 
 
 def backend_of(x: Any, *others: Any) -> Backend:

@@ -19,14 +19,15 @@ class BackendBase:
     has_layers = False
 
     def __init__(self) -> None:
-        self._functions: dict[Activation, Callable[..., Any]] = {}
+        # by id, because torch.compile cannot hash an Activation; each function holds its activation
+        self._functions: dict[int, Callable[..., Any]] = {}
         self._elementwise: dict[Any, Callable[..., Any]] = {}
         self._layers: dict[Activation, type] = {}
 
     def function(self, activation: Activation) -> Callable[..., Any]:
-        found = self._functions.get(activation)
+        found = self._functions.get(id(activation))
         if found is None:
-            found = self._functions.setdefault(activation, build(activation, self))  # type: ignore[arg-type]
+            found = self._functions.setdefault(id(activation), build(activation, self))  # type: ignore[arg-type]
         return found
 
     def elementwise(self, function: Any) -> Callable[..., Any]:

@@ -210,8 +210,9 @@ def derivative_function(activation: Activation, backend: Backend, order: int, wr
 
 def dispatching(activation: Activation) -> Callable[..., Array]:
     """The function of an array of any framework, ``multiact.<name>``."""
-    from .dispatch import backend_of
+    from .dispatch import backend_of, prepare
 
+    prepare(activation)
     if activation.kind == "gated":
 
         def call(x: Array, other: Array | None = None, /, **given: Any) -> Array:

@@ -7,11 +7,12 @@ load it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from .declaration import Activation, Array, Axiswise, Elementwise
+
+if TYPE_CHECKING:  # importing NumPy takes longer than all of multiact
+    import numpy as np
 
 
 @runtime_checkable

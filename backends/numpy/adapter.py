@@ -26,27 +26,26 @@ class NumPyBackend(BackendBase):
         return str(np.asarray(x).dtype if isinstance(x, (float, int, complex)) else x.dtype).rpartition(".")[2]
 
     def register_elementwise(self, function: Elementwise) -> Callable[..., Array]:
-        def call(*arguments: Array) -> Array:
-            x = arguments[0]
-            if isinstance(x, (np.ndarray, np.generic, float)):
-                with np.errstate(all="ignore"):
-                    return function.evaluate(namespace, *map(_array, arguments))[()]
-            return function.evaluate(array_namespace(x), *arguments)
+        def call(x: Array, *others: Array) -> Array:
+            if not _is_numpy(x):
+                return function.evaluate(array_namespace(x), x, *others)
+            with np.errstate(all="ignore"):
+                return function.evaluate(namespace, np.asarray(x), *others)[()]
 
         return call
 
     def register_axiswise(self, function: Axiswise) -> Callable[..., Array]:
         def call(x: Array, *parameters: Array, axis: int) -> Array:
-            if isinstance(x, (np.ndarray, np.generic, float)):
-                with np.errstate(all="ignore"):
-                    return function.evaluate(namespace, _array(x), *parameters, axis=axis)
-            return function.evaluate(array_namespace(x), x, *parameters, axis=axis)
+            if not _is_numpy(x):
+                return function.evaluate(array_namespace(x), x, *parameters, axis=axis)
+            with np.errstate(all="ignore"):
+                return function.evaluate(namespace, np.asarray(x), *parameters, axis=axis)
 
         return call
 
 
-def _array(x: Any) -> Any:
-    return x if type(x) is np.ndarray or isinstance(x, float) and type(x) is float else np.asarray(x)
+def _is_numpy(x: Any) -> bool:
+    return isinstance(x, (np.ndarray, np.generic, float))
 
 
 backend = NumPyBackend()

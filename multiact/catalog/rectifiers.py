@@ -1,33 +1,24 @@
-"""Rectifiers: piecewise linear or quadratic in x."""
+"""Rectifiers: piecewise linear or quadratic, and their smooth relative squareplus."""
 
 from __future__ import annotations
 
 import math
 
 from ..declaration import parameter
+from ..numerics import choose, constant, magnitude
 from ..registry import pointwise, preset
 
 INF = math.inf
 
 
-def _ones(xp, x):
-    """One for every number, NaN for NaN: a constant slope that lets NaN through."""
-    return xp.where(xp.isnan(x), x, xp.ones_like(x))
-
-
-def _zeros(xp, x):
-    return xp.where(xp.isnan(x), x, xp.zeros_like(x))
-
-
-def _step(xp, x, low, high):
-    """`low` for x <= 0, `high` for x > 0, NaN for NaN."""
-    return xp.where(x > 0, high, xp.where(x <= 0, low, x))
+def _zero(xp, x, /, **_):
+    return constant(xp, x, 0.0)
 
 
 pointwise(
     "identity",
-    lambda xp, x, /: x + 0 * xp.zeros_like(x),
-    {"x": lambda xp, x, /: _ones(xp, x), ("x", "x"): lambda xp, x, /: _zeros(xp, x)},
+    lambda xp, x, /: x * 1,
+    {"x": lambda xp, x, /: constant(xp, x, 1.0), ("x", "x"): _zero},
     aliases=("linear",),
     family="rectifiers",
     formula="x",
@@ -38,4 +29,180 @@ pointwise(
     smoothness="Cinf",
     lipschitz=1.0,
     reference="The linear unit.",
+)
+
+pointwise(
+    "relu",
+    lambda xp, x, /: xp.where(x <= 0, 0.0, x),
+    {"x": lambda xp, x, /: choose(xp, x > 0, 1.0, 0.0, x), ("x", "x"): _zero},
+    class_name="ReLU",
+    family="rectifiers",
+    formula=r"\max(x, 0)",
+    definition="x if x > 0 else 0",
+    notes="The slope at 0 is 0.",
+    range=(0.0, INF),
+    limits=(0.0, INF),
+    monotonic=True,
+    smoothness="C0",
+    lipschitz=1.0,
+    kinks=("0",),
+    reference="Nair & Hinton, Rectified linear units improve restricted Boltzmann machines, ICML 2010.",
+)
+
+pointwise(
+    "relu6",
+    lambda xp, x, /: xp.where(x <= 0, 0.0, xp.where(x >= 6, 6.0, x)),
+    {"x": lambda xp, x, /: choose(xp, (x > 0) & (x < 6), 1.0, 0.0, x), ("x", "x"): _zero},
+    class_name="ReLU6",
+    family="rectifiers",
+    formula=r"\min(\max(x, 0), 6)",
+    definition="0 if x <= 0 else 6 if x >= 6 else x",
+    notes="The slope at 0 and at 6 is 0.",
+    range=(0.0, 6.0),
+    limits=(0.0, 6.0),
+    monotonic=True,
+    smoothness="C0",
+    lipschitz=1.0,
+    kinks=("0", "6"),
+    reference="Krizhevsky, Convolutional deep belief networks on CIFAR-10, 2010.",
+)
+
+leaky_relu = pointwise(
+    "leaky_relu",
+    lambda xp, x, /, *, negative_slope: xp.where(x > 0, x, negative_slope * x),
+    {
+        "x": lambda xp, x, /, *, negative_slope: choose(xp, x > 0, 1.0, negative_slope, x),
+        ("x", "x"): _zero,
+        "negative_slope": lambda xp, x, /, *, negative_slope: xp.where(x > 0, 0.0, x),
+        ("x", "negative_slope"): lambda xp, x, /, *, negative_slope: choose(xp, x <= 0, 1.0, 0.0, x),
+        ("negative_slope", "negative_slope"): _zero,
+    },
+    parameters=[parameter("negative_slope", 0.01, description="the slope for x <= 0")],
+    class_name="LeakyReLU",
+    aliases=("lrelu",),
+    family="rectifiers",
+    formula=r"\begin{cases} x & x > 0 \\ \alpha x & x \le 0 \end{cases}",
+    definition="x if x > 0 else negative_slope * x",
+    notes="The slope at 0 is `negative_slope`. The default is that of PyTorch, JAX and ONNX; TensorFlow's is 0.2, the Keras "
+    "layer's 0.3.",
+    range=(-INF, INF),
+    limits=(-INF, INF),
+    monotonic=True,
+    smoothness="C0",
+    lipschitz=1.0,
+    kinks=("0",),
+    examples=({"negative_slope": 0.25}, {"negative_slope": -0.5}),
+    reference="Maas, Hannun & Ng, Rectifier nonlinearities improve neural network acoustic models, ICML 2013.",
+)
+
+preset(
+    "prelu",
+    leaky_relu,
+    defaults={"negative_slope": 0.25},
+    learned=("negative_slope",),
+    class_name="PReLU",
+    family="rectifiers",
+    formula=leaky_relu.formula,
+    definition=leaky_relu.definition,
+    notes="leaky_relu with a learned slope, one for all channels or one for each.",
+    range=(-INF, INF),
+    limits=(-INF, INF),
+    monotonic=True,
+    smoothness="C0",
+    lipschitz=1.0,
+    kinks=("0",),
+    examples=({"negative_slope": -0.5},),
+    reference="He et al., Delving deep into rectifiers, 2015, arXiv:1502.01852.",
+)
+
+pointwise(
+    "threshold",
+    lambda xp, x, /, *, threshold, value: xp.where(x <= threshold, value, x),
+    {
+        "x": lambda xp, x, /, *, threshold, value: choose(xp, x > threshold, 1.0, 0.0, x),
+        ("x", "x"): _zero,
+        "threshold": _zero,
+        "value": lambda xp, x, /, *, threshold, value: choose(xp, x <= threshold, 1.0, 0.0, x),
+    },
+    parameters=[
+        parameter("threshold", None, description="the largest x that is replaced"),
+        parameter("value", None, description="what it is replaced by"),
+    ],
+    family="rectifiers",
+    formula=r"\begin{cases} x & x > t \\ v & x \le t \end{cases}",
+    definition="x if x > threshold else value",
+    notes="The slope at the threshold is 0, and so is the derivative in the threshold itself.",
+    limits=(None, INF),
+    smoothness="discontinuous",
+    kinks=("threshold",),
+    examples=({"threshold": 1.0, "value": 0.0}, {"threshold": -0.5, "value": 2.0}),
+    reference="torch.nn.Threshold, PyTorch.",
+)
+
+pointwise(
+    "relu_squared",
+    lambda xp, x, /: xp.where(x <= 0, 0.0, x) * xp.where(x <= 0, 0.0, x),
+    {
+        "x": lambda xp, x, /: 2 * xp.where(x <= 0, 0.0, x),
+        ("x", "x"): lambda xp, x, /: choose(xp, x > 0, 2.0, 0.0, x),
+    },
+    class_name="ReLUSquared",
+    aliases=("relu2", "squared_relu"),
+    family="rectifiers",
+    formula=r"\max(x, 0)^2",
+    definition="x**2 if x > 0 else 0",
+    notes="The second derivative at 0 is 0.",
+    range=(0.0, INF),
+    limits=(0.0, INF),
+    monotonic=True,
+    smoothness="C1",
+    kinks=("0",),
+    reference="So et al., Primer: searching for efficient transformers for language modeling, 2021, arXiv:2109.08668.",
+)
+
+
+def _root(xp, x, b):
+    """sqrt(x^2 + b), which is |x| long before x^2 overflows."""
+    a = magnitude(xp, x)
+    far = a > 1e18
+    near = xp.where(far, 0.0, x)
+    return a, xp.where(far, a, xp.sqrt(near * near + b))
+
+
+def _squareplus(xp, x, /, *, b):
+    a, h = _root(xp, x, b)
+    return xp.where(x >= 0, 0.5 * x + 0.5 * h, (0.5 * b) / (h + a))
+
+
+def _squareplus_x(xp, x, /, *, b):
+    a, h = _root(xp, x, b)
+    left = (0.5 * b / h) / (h + a)
+    return xp.where(x >= 0, 1 - left, left)
+
+
+def _squareplus_xx(xp, x, /, *, b):
+    _, h = _root(xp, x, b)
+    return ((0.5 * b / h) / h) / h
+
+
+pointwise(
+    "squareplus",
+    _squareplus,
+    {
+        "x": _squareplus_x,
+        ("x", "x"): _squareplus_xx,
+        "b": lambda xp, x, /, *, b: 0.25 / _root(xp, x, b)[1],
+        ("x", "b"): lambda xp, x, /, *, b: ((-0.25 * x / _root(xp, x, b)[1]) / _root(xp, x, b)[1]) / _root(xp, x, b)[1],
+    },
+    parameters=[parameter("b", 4.0, "(0, inf)", description="the roundness of the corner")],
+    family="rectifiers",
+    formula=r"\tfrac12\left(x + \sqrt{x^2 + b}\right)",
+    definition="(x + sqrt(x**2 + b)) / 2",
+    range=(0.0, INF),
+    limits=(0.0, INF),
+    monotonic=True,
+    smoothness="Cinf",
+    lipschitz=1.0,
+    examples=({"b": 1.0}, {"b": 0.125}),
+    reference="Barron, Squareplus: a softplus-like algebraic rectifier, 2021, arXiv:2112.11687.",
 )

@@ -1,0 +1,117 @@
+"""Exponential linear units."""
+
+from __future__ import annotations
+
+import math
+
+from ..declaration import parameter
+from ..numerics import clamped, expm1_minus
+from ..registry import pointwise
+
+INF = math.inf
+SCALE = 1.0507009873554805
+ALPHA = 1.6732632423543772
+
+
+def _negative(xp, x):
+    """The part of x at or below 0, where the exponential is taken."""
+    return xp.where(x > 0, 0.0, x)
+
+
+pointwise(
+    "elu",
+    lambda xp, x, /, *, alpha: xp.where(x > 0, x, alpha * xp.expm1(_negative(xp, x))),
+    {
+        "x": lambda xp, x, /, *, alpha: xp.where(x > 0, 1.0, alpha * xp.exp(_negative(xp, x))),
+        ("x", "x"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, alpha * xp.exp(_negative(xp, x))),
+        "alpha": lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, xp.expm1(_negative(xp, x))),
+        ("x", "alpha"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, xp.exp(_negative(xp, x))),
+    },
+    parameters=[parameter("alpha", 1.0, description="minus the limit at -inf")],
+    class_name="ELU",
+    family="exponential_units",
+    formula=r"\begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}",
+    definition="x if x > 0 else alpha * expm1(x)",
+    notes="The slope at 0 is `alpha`.",
+    range=(-1.0, INF),
+    limits=(-1.0, INF),
+    monotonic=True,
+    smoothness="C1",
+    lipschitz=1.0,
+    kinks=("0",),
+    examples=({"alpha": 2.0}, {"alpha": 0.25}),
+    reference="Clevert, Unterthiner & Hochreiter, Fast and accurate deep network learning by ELUs, 2015, "
+    "arXiv:1511.07289.",
+)
+
+
+def _celu_alpha(xp, x, /, *, alpha):
+    # expm1(v) - v exp(v): below -1 as it stands, above by the series of expm1(v) - v, which cancels less.
+    v = clamped(xp, _negative(xp, x) / alpha)
+    near = v > -1
+    inner = xp.where(near, v, -1.0)
+    outer = xp.where(near, -1.0, v)
+    series = expm1_minus(xp, inner) - inner * xp.expm1(inner)
+    return xp.where(x > 0, 0.0, xp.where(near, series, xp.expm1(outer) - outer * xp.exp(outer)))
+
+
+pointwise(
+    "celu",
+    lambda xp, x, /, *, alpha: xp.where(x > 0, x, alpha * xp.expm1(_negative(xp, x) / alpha)),
+    {
+        "x": lambda xp, x, /, *, alpha: xp.where(x > 0, 1.0, xp.exp(_negative(xp, x) / alpha)),
+        ("x", "x"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, xp.exp(_negative(xp, x) / alpha) / alpha),
+        "alpha": _celu_alpha,
+    },
+    parameters=[parameter("alpha", 1.0, "(0, inf)", description="minus the limit at -inf")],
+    class_name="CELU",
+    family="exponential_units",
+    formula=r"\begin{cases} x & x > 0 \\ \alpha (e^{x / \alpha} - 1) & x \le 0 \end{cases}",
+    definition="x if x > 0 else alpha * expm1(x / alpha)",
+    notes="Continuously differentiable for every `alpha`; the slope at 0 is 1.",
+    range=(-1.0, INF),
+    limits=(-1.0, INF),
+    monotonic=True,
+    smoothness="C1",
+    lipschitz=1.0,
+    kinks=("0",),
+    examples=({"alpha": 2.0}, {"alpha": 0.25}),
+    reference="Barron, Continuously differentiable exponential linear units, 2017, arXiv:1704.07483.",
+)
+
+pointwise(
+    "selu",
+    lambda xp, x, /: xp.where(x > 0, SCALE * x, SCALE * ALPHA * xp.expm1(_negative(xp, x))),
+    {
+        "x": lambda xp, x, /: xp.where(x > 0, SCALE, SCALE * ALPHA * xp.exp(_negative(xp, x))),
+        ("x", "x"): lambda xp, x, /: xp.where(x > 0, 0.0, SCALE * ALPHA * xp.exp(_negative(xp, x))),
+    },
+    class_name="SELU",
+    family="exponential_units",
+    formula=r"\lambda \begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}",
+    definition="1.0507009873554805 * x if x > 0 else 1.0507009873554805 * 1.6732632423543772 * expm1(x)",
+    notes="lambda = 1.0507009873554805 and alpha = 1.6732632423543772 keep mean 0 and variance 1. The slope at 0 is "
+    "lambda * alpha = 1.7581.",
+    range=(-SCALE * ALPHA, INF),
+    limits=(-SCALE * ALPHA, INF),
+    monotonic=True,
+    smoothness="C0",
+    lipschitz=SCALE * ALPHA,
+    kinks=("0",),
+    reference="Klambauer et al., Self-normalizing neural networks, 2017, arXiv:1706.02515.",
+)
+
+pointwise(
+    "exponential",
+    lambda xp, x, /: xp.exp(x),
+    {"x": lambda xp, x, /: xp.exp(x), ("x", "x"): lambda xp, x, /: xp.exp(x)},
+    aliases=("exp",),
+    family="exponential_units",
+    formula="e^x",
+    definition="exp(x)",
+    range=(0.0, INF),
+    limits=(0.0, INF),
+    monotonic=True,
+    smoothness="Cinf",
+    reference="The exponential function.",
+)

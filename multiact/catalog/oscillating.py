@@ -1,0 +1,58 @@
+"""Oscillating functions."""
+
+from __future__ import annotations
+
+import math
+
+from ..declaration import parameter
+from ..registry import pointwise
+
+INF = math.inf
+
+
+def _phase(xp, x, alpha):
+    """alpha x and its sine and cosine; 0 for infinite x, where sin has no limit."""
+    v = xp.where((x == INF) | (x == -INF), 0.0, x)
+    u = alpha * v
+    return v, xp.sin(u), xp.cos(u)
+
+
+def _snake(xp, x, /, *, alpha):
+    _, s, _ = _phase(xp, x, alpha)
+    return x + s * s / alpha
+
+
+def _snake_x(xp, x, /, *, alpha):
+    # 1 + sin 2u as a square: it has double zeros, near which the plain sum loses all digits.
+    _, s, c = _phase(xp, x, alpha)
+    return (s + c) * (s + c)
+
+
+def _snake_xx(xp, x, /, *, alpha):
+    _, s, c = _phase(xp, x, alpha)
+    return 2 * alpha * ((c - s) * (c + s))
+
+
+def _snake_alpha(xp, x, /, *, alpha):
+    v, s, c = _phase(xp, x, alpha)
+    return (v * (2 * s * c) - s * s / alpha) / alpha
+
+
+pointwise(
+    "snake",
+    _snake,
+    {"x": _snake_x, ("x", "x"): _snake_xx, "alpha": _snake_alpha},
+    parameters=[parameter("alpha", 1.0, "(0, inf)", description="the frequency")],
+    family="oscillating",
+    formula=r"x + \frac{1}{\alpha} \sin^2(\alpha x)",
+    definition="x + sin(alpha * x)**2 / alpha",
+    notes="Its derivatives have no limit at infinity; at an infinite x they are those at 0.",
+    range=(-INF, INF),
+    limits=(-INF, INF),
+    monotonic=True,
+    smoothness="Cinf",
+    lipschitz=2.0,
+    examples=({"alpha": 2.0}, {"alpha": 0.25}),
+    reference="Ziyin, Hartwig & Ueda, Neural networks fail to learn periodic functions and how to fix it, 2020, "
+    "arXiv:2006.08195.",
+)
