@@ -57,7 +57,7 @@ silu = pointwise(
     limits=(0.0, INF),
     monotonic=False,
     smoothness="Cinf",
-    lipschitz=1.0998393194980386,
+    lipschitz=1.0998393201288669,
     examples=({"beta": 1.5}, {"beta": 0.25}),
     reference="Hendrycks & Gimpel, 2016, arXiv:1606.08415; Elfwing, Uchibe & Doya, 2017, arXiv:1702.03118; as swish in "
     "Ramachandran, Zoph & Le, 2017, arXiv:1710.05941.",
@@ -73,11 +73,11 @@ preset(
     formula=r"x\, \sigma(1.702 x)",
     definition="x / (1 + exp(-1.702 * x))",
     notes="The sigmoid approximation of GELU, as in CLIP.",
-    range=(-0.16361018963634183, INF),
+    range=(-0.16361018963635358, INF),
     limits=(0.0, INF),
     monotonic=False,
     smoothness="Cinf",
-    lipschitz=1.0998393194980386,
+    lipschitz=1.0998393201288669,
     reference="Hendrycks & Gimpel, Gaussian error linear units, 2016, arXiv:1606.08415.",
 )
 
@@ -125,7 +125,7 @@ pointwise(
     limits=(0.0, INF),
     monotonic=False,
     smoothness="Cinf",
-    lipschitz=1.1289042219806186,
+    lipschitz=1.1289041451851548,
     reference="Hendrycks & Gimpel, Gaussian error linear units, 2016, arXiv:1606.08415.",
 )
 
@@ -172,7 +172,7 @@ pointwise(
     limits=(0.0, INF),
     monotonic=False,
     smoothness="Cinf",
-    lipschitz=1.1289937,
+    lipschitz=1.1289930686587718,
     reference="Hendrycks & Gimpel, Gaussian error linear units, 2016, arXiv:1606.08415.",
 )
 
@@ -217,10 +217,10 @@ pointwise(
     formula=r"x \tanh\left(\ln(1 + e^x)\right)",
     definition="x * tanh(log(1 + exp(x)))",
     notes="The minimum is -0.30884 at -1.19243.",
-    range=(-0.3088427537333603, INF),
+    range=(-0.3088434130172504, INF),
     limits=(0.0, INF),
     monotonic=False,
     smoothness="Cinf",
-    lipschitz=1.0885,
+    lipschitz=1.0884981612517279,
     reference="Misra, Mish: a self regularized non-monotonic activation function, 2019, arXiv:1908.08681.",
 )
