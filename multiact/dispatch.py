@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
+from array_api_compat import is_array_api_obj
+
+from .declaration import Activation
 from .errors import BackendNotAvailableError, InputError
 from .protocols import Backend
 
@@ -65,22 +69,19 @@ def backend(name: str) -> Backend:
     return found
 
 
-def _load_present() -> None:
-    for name, module in BUILTIN.items():
-        if (module in sys.modules or name == "numpy") and name not in _backends:
-            backend(name)
-    for name in _entry_points():
-        if name not in _backends:
-            backend(name)
+def _present() -> Iterator[Backend]:
+    """The backends whose framework is imported, loaded one by one."""
+    for name in backend_names():
+        if name in _backends or BUILTIN.get(name, name) in sys.modules:
+            yield backend(name)
 
 
-def prepare(activation: Any) -> None:
+def prepare(activation: Activation) -> None:
     """Make the function of an activation on every backend whose framework is imported.
 
-    torch.compile can trace a call to it then, but not the making of it.
+    torch.compile can trace a call to it then, but neither the import of a backend nor the making of a function.
     """
-    _load_present()
-    for found in _backends.values():
+    for found in _present():
         found.function(activation)
 
 
@@ -94,10 +95,11 @@ def backend_of(x: Any, *others: Any) -> Backend:
     for found in _backends.values():
         if found.owns(x):
             return found
-    _load_present()
-    for found in _backends.values():
+    for found in _present():
         if found.owns(x):
             return found
+    if is_array_api_obj(x):
+        return backend("numpy")  # whose formulas run on any array API library, without differentiation
     raise InputError(
         f"expected an array of NumPy, PyTorch, JAX, TensorFlow or another array API library. "
         f"Received: {type(x).__module__}.{type(x).__qualname__}. Convert it first, e.g. numpy.asarray(x, dtype='float32')."

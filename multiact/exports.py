@@ -8,7 +8,7 @@ from typing import Any
 from . import registry
 from .declaration import Activation
 from .errors import UnknownActivationError
-from .functions import build
+from .functions import build, split
 from .protocols import Backend
 
 
@@ -41,6 +41,9 @@ class BackendBase:
         if found is None:
             found = self._elementwise.setdefault(function, self.register_axiswise(function))
         return found
+
+    def split(self, x: Any, axis: int, gate: str, name: str) -> tuple[Any, Any]:
+        return split(x, axis, gate, name)
 
     def layer(self, activation: Activation) -> type:
         if not self.has_layers:

@@ -86,6 +86,36 @@ def check_shapes(activation: Activation, x: Array, parameters: list[Any]) -> Non
             )
 
 
+def known_shape(x: Array) -> tuple[Any, ...] | None:
+    """The shape of `x`, with None for a size that is not known yet; None when not even the rank is (TensorFlow)."""
+    return None if getattr(x.shape, "rank", 0) is None else tuple(x.shape)
+
+
+def _same_shape(x: Array, other: Array) -> bool:
+    """Whether two arrays have one shape, as far as it is known."""
+    a, b = known_shape(x), known_shape(other)
+    if a is None or b is None:
+        return True
+    return len(a) == len(b) and all(p is None or q is None or p == q for p, q in zip(a, b))
+
+
+def check_axis(x: Array, axis: int, name: str) -> None:
+    """Raise `ShapeError` unless `axis` is an axis of `x`."""
+    shape = known_shape(x)
+    if shape is not None and not -len(shape) <= axis < len(shape):
+        raise ShapeError(f"{name}: axis {axis} is out of range for an input of shape {shape}.")
+
+
+def check_split(x: Array, axis: int, name: str) -> None:
+    """Raise `ShapeError` unless `axis` is an axis of `x` of even size."""
+    check_axis(x, axis, name)
+    shape = known_shape(x)
+    if shape is not None and isinstance(shape[axis], int) and shape[axis] % 2:
+        raise ShapeError(
+            f"{name} splits axis {axis} into two halves, so its size must be even. Received: shape {shape}."
+        )
+
+
 def split(x: Array, axis: int, gate: str, name: str) -> tuple[Array, Array]:
     """The value and the gate out of one array.
 
@@ -93,18 +123,11 @@ def split(x: Array, axis: int, gate: str, name: str) -> tuple[Array, Array]:
     ------
     ShapeError : the axis is out of range, or its size is odd.
     """
-    rank = len(x.shape)
-    if not -rank <= axis < rank:
-        raise ShapeError(f"{name}: axis {axis} is out of range for an input of shape {tuple(x.shape)}.")
-    size = x.shape[axis]
-    if isinstance(size, int) and size % 2:
-        raise ShapeError(
-            f"{name} splits axis {axis} into two halves, so its size must be even. Received: shape {tuple(x.shape)}."
-        )
-    before = (slice(None),) * (axis % rank)
+    check_split(x, axis, name)
+    before = (slice(None),) * (axis % len(x.shape))
     if gate == "interleaved":
         return x[(*before, slice(1, None, 2))], x[(*before, slice(0, None, 2))]
-    half = size // 2
+    half = x.shape[axis] // 2
     first, second = x[(*before, slice(None, half))], x[(*before, slice(half, None))]
     return (second, first) if gate == "first" else (first, second)
 
@@ -147,13 +170,13 @@ def _gated(activation: Activation, backend: Backend) -> Callable[..., Array]:
         _, parameters, options = settings(activation, given)
         if other is None:
             check_input(activation, backend, x)
-            value, gate = split(x, options["axis"], options["gate"], activation.name)
+            value, gate = backend.split(x, options["axis"], options["gate"], activation.name)
         else:
             check_input(activation, backend, x, other)
-            if tuple(x.shape) != tuple(other.shape):
+            if not _same_shape(x, other):
                 raise ShapeError(
                     f"{activation.name} expects two inputs of one shape. "
-                    f"Received: {tuple(x.shape)} and {tuple(other.shape)}."
+                    f"Received: {known_shape(x)} and {known_shape(other)}."
                 )
             value, gate = (x, other) if options["gate"] == "second" else (other, x)
         check_shapes(activation, value, parameters)
@@ -169,11 +192,7 @@ def _axiswise(activation: Activation, backend: Backend) -> Callable[..., Array]:
     def call(x: Array, /, **given: Any) -> Array:
         check_input(activation, backend, x)
         _, parameters, options = settings(activation, given)
-        rank = len(x.shape)
-        if not -rank <= options["axis"] < rank:
-            raise ShapeError(
-                f"{activation.name}: axis {options['axis']} is out of range for an input of shape {tuple(x.shape)}."
-            )
+        check_axis(x, options["axis"], activation.name)
         check_shapes(activation, x, parameters)
         return own(x, *parameters, axis=options["axis"])
 

@@ -73,10 +73,20 @@ def is_double(xp: Any, x: Array) -> bool:
     return bool(x.dtype == xp.float64)
 
 
+# tanh(x) / x as a rational function of x^2: convergents of Lambert's continued fraction x / (1 + x^2 / (3 + x^2 / (5 + ...))),
+# relative error 6e-10 and 5e-18 for |x| < 0.6.
+_TANH_32 = ((945.0, 105.0, 1.0), (945.0, 420.0, 15.0))
+_TANH_64 = ((2027025.0, 270270.0, 6930.0, 36.0), (2027025.0, 945945.0, 51975.0, 630.0, 1.0))
+
+
 def tanh(xp: Any, x: Array) -> Array:
-    """tanh from one expm1: accurate near 0 and where it saturates."""
-    t = xp.expm1(-2 * magnitude(xp, x))
-    y = xp.where(t > -0.7, -t / (2 + t), 1 - 2 * ((1 + t) / (2 + t)))
+    """tanh from one exponential and one division."""
+    a = magnitude(xp, x)
+    near = a < 0.6
+    v = xp.where(near, a, 0.0)
+    upper, lower = _TANH_64 if is_double(xp, x) else _TANH_32
+    z = xp.exp(-2 * a)
+    y = xp.where(near, v * horner(v * v, upper), 1 - z) / xp.where(near, horner(v * v, lower), 1 + z)
     return xp.where(x >= 0, y, -y)
 
 

@@ -50,6 +50,10 @@ class Backend(Protocol):
         """The public function of an activation, ``f(x, *, parameters)``, with arguments checked."""
         ...
 
+    def split(self, x: Array, axis: int, gate: str, name: str) -> tuple[Array, Array]:
+        """The value and the gate of a gated activation out of one array, as `multiact.functions.split` gives them."""
+        ...
+
     def layer(self, activation: Activation) -> type:
         """The Module or Layer class of an activation; a backend without layers raises `NotImplementedError`."""
         ...
