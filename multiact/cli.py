@@ -27,10 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app = _app(arguments)
     except ImportError as error:
-        if (error.name or "").partition(".")[0] == "multiact":
+        missing = (error.name or "").partition(".")[0]
+        if missing == "multiact":
             raise
         sys.exit(
-            f"the command line needs {error.name}, which is not installed. "
+            f"the command line needs {missing}, which is not installed. "
             f"Install it with: pip install 'multiact[conformance]'"
         )
     try:
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _app(arguments: Sequence[str]) -> Callable[..., Any]:
+    import rich  # noqa: F401  missing rich is noticed here
     import typer
 
     app = typer.Typer(
@@ -86,7 +88,7 @@ def _list(family: str | None) -> None:
     for name in registry.names(family):
         a = registry.get(name)
         table.add_row(name, ", ".join(a.aliases), str(signature(a))[1:-1].partition("*, ")[2], a.kind, a.family)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def _show(activation: Activation) -> None:
@@ -98,7 +100,7 @@ def _show(activation: Activation) -> None:
     table.add_column(overflow="fold")
     for key, value in facts(activation).items():
         table.add_row(key, value)
-    Console().print(table, markup=False)
+    Console(markup=False).print(table)
 
 
 def facts(activation: Activation) -> dict[str, str]:

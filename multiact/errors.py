@@ -6,6 +6,9 @@ from __future__ import annotations
 class MultiactError(Exception):
     """Base class of all errors raised by multiact."""
 
+    # Made from a message and nothing else, which tracers that raise an error again with more context rely on.
+    __init__ = Exception.__init__
+
 
 class UnknownActivationError(MultiactError, AttributeError, KeyError):
     """No activation of that name is registered."""

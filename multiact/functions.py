@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .declaration import DTYPES, Activation, Array, Axiswise, Elementwise
+from .declaration import DTYPES, Activation, Array, Axiswise, Elementwise, Option, Parameter
 from .errors import InputError, MissingDerivativeError, ParameterError, ShapeError
 from .protocols import Backend
 from .registry import get
@@ -156,7 +156,7 @@ def _pointwise(activation: Activation, backend: Backend) -> Callable[..., Array]
             return own(x, *defaults)
         chosen, parameters, _ = settings(activation, given)
         check_shapes(chosen, x, parameters)
-        function = own if chosen is activation else backend.elementwise(chosen.function)
+        function = own if chosen is activation else backend.elementwise(chosen.function)  # type: ignore[arg-type]
         return function(x, *parameters)
 
     return call
@@ -211,7 +211,7 @@ def derivative_function(activation: Activation, backend: Backend, order: int, wr
                 f"{chosen.name} is {chosen.kind}: its derivative is not one number for each element. "
                 f"Use the framework's vjp or jvp on it."
             )
-        node: Elementwise | None = chosen.function
+        node: Any = chosen.function
         for _ in range(order):
             if wrt not in node.arguments:
                 raise ParameterError(f"{chosen.name} has no parameter {wrt!r}. It has: {', '.join(node.arguments)}.")
@@ -239,7 +239,7 @@ def dispatching(activation: Activation) -> Callable[..., Array]:
             return f(x, **given) if other is None else f(x, other, **given)
     else:
 
-        def call(x: Array, /, **given: Any) -> Array:
+        def call(x: Array, /, **given: Any) -> Array:  # type: ignore[misc]
             return backend_of(x).function(activation)(x, **given)
 
     return _present(call, activation)
@@ -251,9 +251,9 @@ def signature(activation: Activation) -> inspect.Signature:
     inputs = [kinds("x", kinds.POSITIONAL_ONLY)]
     if activation.kind == "gated":
         inputs.append(kinds("other", kinds.POSITIONAL_ONLY, default=None))
+    declared: tuple[Parameter | Option, ...] = (*activation.parameters, *activation.options)
     keywords = [
-        kinds(p.name, kinds.KEYWORD_ONLY, default=kinds.empty if getattr(p, "default", None) is None else p.default)
-        for p in (*activation.parameters, *activation.options)
+        kinds(p.name, kinds.KEYWORD_ONLY, default=kinds.empty if p.default is None else p.default) for p in declared
     ]
     return inspect.Signature([*inputs, *keywords])
 
@@ -305,6 +305,8 @@ def documentation(activation: Activation) -> str:
 
 def _present(call: Callable[..., Array], activation: Activation) -> Callable[..., Array]:
     call.__name__ = call.__qualname__ = activation.name
+    # Code of its own: tracebacks name the activation, and torch.compile limits recompilations for each code object.
+    call.__code__ = call.__code__.replace(co_name=activation.name)  # type: ignore[attr-defined]
     call.__doc__ = documentation(activation)
     call.__signature__ = signature(activation)  # type: ignore[attr-defined]
     call.activation = activation  # type: ignore[attr-defined]

@@ -82,12 +82,20 @@ class Harness(Protocol):
     """What conformance and benchmarks need of a framework."""
 
     name: str
-    #: the dtypes that can be tested, of "float32", "float64", "float16", "bfloat16".
-    dtypes: tuple[str, ...]
-    #: the ways of evaluating: "eager", "compiled", "xla", "vmapped", "reverse", "forward", "second".
-    modes: tuple[str, ...]
-    #: the dtypes whose subnormal inputs and results the framework may flush to zero on this machine.
-    flushes: tuple[str, ...]
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtypes that can be tested, of "float32", "float64", "float16", "bfloat16"."""
+        ...
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The ways of evaluating: "eager", "compiled", "xla", "vmapped", "reverse", "forward", "second"."""
+        ...
+
+    @property
+    def flushes(self) -> tuple[str, ...]:
+        """The dtypes whose subnormal inputs and results the framework may flush to zero on this machine."""
+        ...
 
     def devices(self) -> tuple[str, ...]:
         """The devices present, "cpu" first."""

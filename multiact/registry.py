@@ -28,6 +28,9 @@ _aliases: dict[str, str] = {}
 _lock = threading.RLock()
 _loaded = False
 
+#: Called with every activation that is registered from now on, by a backend whose framework keeps names of its own.
+listeners: list[Callable[[Activation], None]] = []
+
 GATE_SIDES = ("first", "second", "interleaved")
 
 
@@ -55,6 +58,8 @@ def register(activation: Activation) -> Activation:
                 )
         _activations[activation.name] = activation
         _aliases.update(dict.fromkeys(activation.aliases, activation.name))
+    for listener in listeners:
+        listener(activation)
     return activation
 
 
@@ -277,6 +282,4 @@ def define(
     if isinstance(parameters, Mapping):
         parameters = [parameter(key, default) for key, default in parameters.items()]
     activation = pointwise(name, value, derivatives, parameters=parameters, **facts)
-    from .functions import dispatching
-
-    return dispatching(activation)
+    return getattr(importlib.import_module(__package__), activation.name)

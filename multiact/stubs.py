@@ -53,7 +53,7 @@ def generate(name: str) -> str:
         layers = [_layer(c, backend.layer(registry.get(a)), types.LAYER) for c, a in _classes(types)]
     body = [_static(source), *(_function(registry.get(n), array) for n in registry.names()), _aliases(), *layers]
     text = "\n".join(part for part in body if part)
-    head = [*imports, "from typing import Any, Literal, TypeVar"]
+    head = [*imports, "from collections.abc import Mapping, Sequence", "from typing import Any, Literal, TypeVar"]
     if array == "_Array":
         head += ["", '_Array = TypeVar("_Array")']
     return HEADER + "\n".join(head) + "\n\n" + text + "\n"
@@ -128,15 +128,9 @@ def _layer(name: str, layer: type, base: str) -> str:
 
 
 def _kind(parameter: inspect.Parameter) -> str:
-    """The annotation of a constructor parameter as far as it needs no import, otherwise what its default says."""
-    annotation = parameter.annotation
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
-    try:
-        eval(text, {"__builtins__": vars(importlib.import_module("builtins")), "Any": Any})
-    except (NameError, AttributeError, SyntaxError):
-        text = ""
-    if text and text != "_empty":
-        return text
+    """The annotation of a constructor parameter, or what its default says about it."""
+    if isinstance(parameter.annotation, str):
+        return parameter.annotation
     return type(parameter.default).__name__ if isinstance(parameter.default, (bool, int, float, str)) else "Any"
 
 

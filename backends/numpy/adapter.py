@@ -20,7 +20,7 @@ class NumPyBackend(BackendBase):
     namespace = namespace
 
     def owns(self, x: Any) -> bool:
-        return isinstance(x, (np.ndarray, np.generic, float, int, complex)) or hasattr(x, "__array_namespace__")
+        return isinstance(x, (np.ndarray, np.generic, float, int, complex))
 
     def dtype(self, x: Array) -> str:
         return str(np.asarray(x).dtype if isinstance(x, (float, int, complex)) else x.dtype).rpartition(".")[2]

@@ -1,0 +1,40 @@
+# Everything from a fresh clone: make conformance, make test. Needs Python 3.11 or newer; PYTHON=... chooses which.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+WORKERS ?= 2
+
+.PHONY: setup conformance test lint types stubs wheel-check clean
+
+setup: $(STAMP)
+
+# Rebuilt when the dependencies change, so that a stale environment cannot hide a missing one.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "multiact needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Choose another with: make PYTHON=python3.12")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+conformance: $(STAMP)
+	@mkdir -p build
+	$(BIN)/multiact conformance --html build/conformance.html --json build/conformance.json
+
+test: lint types
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/python tools/check_types.py
+
+stubs: $(STAMP)
+	$(BIN)/python -m multiact.stubs
+
+wheel-check: $(STAMP)
+	$(BIN)/python tools/wheel_check.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

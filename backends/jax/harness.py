@@ -1,0 +1,182 @@
+"""What the conformance suite and the benchmarks need of JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+
+from multiact.declaration import Activation, Array
+from multiact.protocols import Native, Result
+
+from .adapter import backend
+
+Function = Callable[..., Array]
+
+
+def _at(call: Function, arrays: Sequence[Array], i: int) -> Function:
+    """`call` as a function of argument i alone."""
+    return lambda v: call(*arrays[:i], v, *arrays[i + 1 :])
+
+
+def _reverse(call: Function, wrt: tuple[int, ...], arrays: Sequence[Array], weights: Sequence[Array | None]) -> Array:
+    """The cotangent of the last argument of `wrt`; each level contracts with its weight, ones for None."""
+    if not wrt:
+        return call(*arrays)
+
+    def lower(*inputs: Array) -> Array:
+        return _reverse(call, wrt[:-1], inputs, weights[:-1])
+
+    result, pull = jax.vjp(_at(lower, arrays, wrt[-1]), arrays[wrt[-1]])
+    weight = weights[-1]
+    return pull(jnp.ones_like(result) if weight is None else weight)[0]
+
+
+def _forward(call: Function, wrt: tuple[int, ...], arrays: Sequence[Array], weights: Sequence[Array | None]) -> Array:
+    if not wrt:
+        return call(*arrays)
+
+    def lower(*inputs: Array) -> Array:
+        return _forward(call, wrt[:-1], inputs, weights[:-1])
+
+    at = arrays[wrt[-1]]
+    weight = weights[-1]
+    return jax.jvp(_at(lower, arrays, wrt[-1]), (at,), (jnp.ones_like(at) if weight is None else weight,))[1]
+
+
+@lru_cache(maxsize=256)
+def _prepared(call: Function, wrt: tuple[int, ...], mode: str, weighted: bool) -> Function:
+    """A function of (arrays, weights), compiled or vectorised as the mode says."""
+    derive = _forward if mode == "forward" else _reverse
+
+    def function(arrays: tuple[Array, ...], weights: tuple[Array, ...] | None) -> Array:
+        return derive(call, wrt, arrays, (None,) * len(wrt) if weights is None else weights)
+
+    if mode == "compiled":
+        return jax.jit(function)
+    if mode == "vmapped":
+        return jax.vmap(function, in_axes=(0, 0 if weighted else None))
+    return function
+
+
+class JaxHarness:
+    """JAX, with float64 enabled for the time of an evaluation."""
+
+    name = "jax"
+    dtypes = ("float32", "float64", "float16", "bfloat16")
+    modes = ("eager", "compiled", "vmapped", "reverse", "forward", "second")
+
+    @property
+    def flushes(self) -> tuple[str, ...]:
+        return _flushes()
+
+    def devices(self) -> tuple[str, ...]:
+        found = ["cpu"]
+        for platform in ("gpu", "tpu"):
+            try:
+                if jax.devices(platform):
+                    found.append(platform)
+            except RuntimeError:
+                pass
+        return tuple(found)
+
+    def versions(self) -> Mapping[str, str]:
+        return {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+
+    def function(self, activation: Activation) -> Function:
+        return backend.function(activation)
+
+    def natives(self, activation: Activation) -> Sequence[Native]:
+        return _natives().get(activation.name, ())
+
+    def evaluate(
+        self,
+        call: Function,
+        arrays: Sequence[np.ndarray],
+        *,
+        wrt: tuple[int, ...] = (),
+        mode: str = "eager",
+        dtype: str = "float32",
+        device: str = "cpu",
+        directions: Sequence[np.ndarray] | None = None,
+    ) -> Result:
+        if mode not in self.modes:
+            raise NotImplementedError(f"jax has no mode {mode!r}.")
+        with jax.enable_x64(True):
+            place = jax.devices(device)[0]
+            put = partial(_put, dtype=jnp.dtype(dtype), place=place)
+            weights = None if directions is None else tuple(map(put, directions))
+            result = _prepared(call, wrt, mode, weights is not None)(tuple(map(put, arrays)), weights)
+            return Result(np.asarray(result).astype(np.float64), str(result.dtype))
+
+    def synchronise(self, x: Array) -> Array:
+        return jax.block_until_ready(x)
+
+
+def _put(a: np.ndarray, dtype: Any, place: Any) -> Array:
+    return jax.device_put(np.asarray(a).astype(dtype), place)
+
+
+@lru_cache(maxsize=1)
+def _flushes() -> tuple[str, ...]:
+    """The dtypes in which a multiplication loses a subnormal number on this machine."""
+    lost = []
+    with jax.enable_x64(True):
+        for dtype in JaxHarness.dtypes:
+            small = jnp.asarray(jnp.finfo(dtype).tiny, dtype=dtype)
+            wide = jnp.float32 if jnp.finfo(dtype).bits == 16 else jnp.dtype(dtype)
+            halved = jax.jit(lambda x, wide=wide: (x.astype(wide) * 0.5).astype(x.dtype))(small)
+            doubled = jax.jit(lambda x, wide=wide: (x.astype(wide) * 2.0).astype(x.dtype))(
+                jnp.asarray(np.asarray(jnp.finfo(dtype).tiny, dtype=jnp.dtype(dtype)) / 2)
+            )
+            if float(halved) == 0 or float(doubled) == 0:
+                lost.append(dtype)
+    return tuple(lost)
+
+
+@lru_cache(maxsize=1)
+def _natives() -> dict[str, tuple[Native, ...]]:
+    nn = jax.nn
+
+    def native(name: str, call: Function, **parameters: float) -> Native:
+        return Native(f"jax.nn.{name}", call, parameters)
+
+    def swiglu(value: Array, gate: Array) -> Array:
+        return value * nn.silu(gate)
+
+    table = {
+        "identity": [native("identity", nn.identity)],
+        "relu": [native("relu", nn.relu)],
+        "relu6": [native("relu6", nn.relu6)],
+        "leaky_relu": [native("leaky_relu", nn.leaky_relu, negative_slope=0.01)],
+        "elu": [native("elu", nn.elu)],
+        "celu": [native("celu", nn.celu)],
+        "selu": [native("selu", nn.selu)],
+        "gelu": [native("gelu(approximate=False)", partial(nn.gelu, approximate=False))],
+        "gelu_tanh": [native("gelu", nn.gelu)],
+        "silu": [native("silu", nn.silu)],
+        "mish": [native("mish", nn.mish)],
+        "softplus": [native("softplus", nn.softplus)],
+        "softsign": [native("soft_sign", nn.soft_sign)],
+        "sigmoid": [native("sigmoid", nn.sigmoid)],
+        "tanh": [native("tanh", nn.tanh)],
+        "log_sigmoid": [native("log_sigmoid", nn.log_sigmoid)],
+        "hard_sigmoid": [native("hard_sigmoid", nn.hard_sigmoid)],
+        "hard_swish": [native("hard_swish", nn.hard_swish)],
+        "hard_tanh": [native("hard_tanh", nn.hard_tanh)],
+        "squareplus": [native("squareplus", nn.squareplus)],
+        "exponential": [Native("jax.numpy.exp", jnp.exp)],
+        "swiglu": [Native("value * jax.nn.silu(gate)", swiglu)],
+        "glu": [Native("value * jax.nn.sigmoid(gate)", lambda value, gate: value * nn.sigmoid(gate))],
+        "softmax": [native("softmax", nn.softmax)],
+        "log_softmax": [native("log_softmax", nn.log_softmax)],
+    }
+    return {name: tuple(found) for name, found in table.items()}
+
+
+harness = JaxHarness()

@@ -1,0 +1,141 @@
+"""The Keras backend under test: our Layers, evaluated by the harness of the framework that Keras runs on."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import keras
+
+from multiact.declaration import DTYPES, Activation, Array
+from multiact.protocols import Harness, Native, Result
+
+from .adapter import backend, framework
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def _glu(value: Array, gate: Array) -> Array:
+    return keras.activations.glu(keras.ops.stack([value, gate], axis=-1))[..., 0]
+
+
+#: Keras' function for each activation, its keywords for our parameters in their order, and what else makes it the same.
+NATIVES: dict[str, tuple[Callable[..., Any], tuple[str, ...], dict[str, Any]]] = {
+    "celu": (keras.activations.celu, ("alpha",), {}),
+    "elu": (keras.activations.elu, ("alpha",), {}),
+    "exponential": (keras.activations.exponential, (), {}),
+    "gelu": (keras.activations.gelu, (), {"approximate": False}),
+    "gelu_tanh": (keras.activations.gelu, (), {"approximate": True}),
+    "glu": (_glu, (), {}),
+    "hard_shrink": (keras.activations.hard_shrink, ("threshold",), {}),
+    "hard_sigmoid": (keras.activations.hard_sigmoid, (), {}),
+    "hard_swish": (keras.activations.hard_silu, (), {}),
+    "hard_tanh": (keras.activations.hard_tanh, (), {}),
+    "identity": (keras.activations.linear, (), {}),
+    "leaky_relu": (keras.activations.leaky_relu, ("negative_slope",), {}),
+    "log_sigmoid": (keras.activations.log_sigmoid, (), {}),
+    "log_softmax": (keras.activations.log_softmax, (), {}),
+    "mish": (keras.activations.mish, (), {}),
+    "relu": (keras.activations.relu, (), {}),
+    "relu6": (keras.activations.relu6, (), {}),
+    "selu": (keras.activations.selu, (), {}),
+    "sigmoid": (keras.activations.sigmoid, (), {}),
+    "silu": (keras.activations.silu, (), {}),
+    "soft_shrink": (keras.activations.soft_shrink, ("threshold",), {}),
+    "softmax": (keras.activations.softmax, (), {}),
+    "softplus": (keras.activations.softplus, (), {}),
+    "softsign": (keras.activations.softsign, (), {}),
+    "squareplus": (keras.activations.squareplus, ("b",), {}),
+    "tanh": (keras.activations.tanh, (), {}),
+    "tanh_shrink": (keras.activations.tanh_shrink, (), {}),
+    "threshold": (keras.activations.threshold, ("threshold", "default_value"), {}),
+}
+
+
+class KerasHarness:
+    """Our Layers and Keras' own activations on the framework that this process' Keras runs on."""
+
+    def __init__(self) -> None:
+        name = framework().name
+        self._below = cast(Harness, importlib.import_module(f"multiact.backends.{name}.harness").harness)
+        self.name = f"keras-{name}"
+        self.dtypes = self._below.dtypes
+        self.modes = self._below.modes
+        self.flushes = self._below.flushes
+
+    def devices(self) -> tuple[str, ...]:
+        return self._below.devices()
+
+    def versions(self) -> Mapping[str, str]:
+        return {**self._below.versions(), "keras": keras.__version__}
+
+    def function(self, activation: Activation) -> Callable[..., Array]:
+        """The Layer, as users run it; the function where a parameter is an array, which a constructor does not take."""
+        plain = backend.function(activation)
+        make = backend.layer(activation)
+        layers: dict[Any, Callable[..., Array]] = {}
+
+        def layer(dtype: str, given: Mapping[str, Any]) -> Callable[..., Array]:
+            key = (dtype, *sorted(given.items()))
+            if key not in layers:
+                layers[key] = make(**given, dtype=dtype, **({"learnable": False} if activation.parameters else {}))
+            return layers[key]
+
+        def call(*inputs: Array, **given: Any) -> Array:
+            if all(isinstance(value, (float, int, str)) for value in given.values()):
+                return layer(keras.backend.standardize_dtype(inputs[0].dtype), given)(*inputs)
+            return plain(*inputs, **given)
+
+        # Made before anything is traced: a compiler that sees a Layer being made would have to give up.
+        required = any(p.default is None for p in activation.parameters)
+        for given in ({}, *activation.examples):
+            if given or not required:
+                for dtype in DTYPES:
+                    layer(dtype, given)
+        return call
+
+    def natives(self, activation: Activation) -> Sequence[Native]:
+        if activation.name not in NATIVES:
+            return ()
+        function, keywords, fixed = NATIVES[activation.name]
+        parameters = {p.name: p.default for p in activation.parameters if p.default is not None}
+        if len(parameters) < len(activation.parameters):
+            parameters = dict(activation.examples[0])
+        names = [p.name for p in activation.parameters][: len(keywords)]
+
+        inputs = 2 if activation.kind == "gated" else 1
+
+        def call(*arrays: Array) -> Array:
+            matched = arrays[inputs:] or [parameters[name] for name in names]
+            return function(*arrays[:inputs], **fixed, **dict(zip(keywords, matched)))
+
+        return (Native(f"keras.activations.{function.__name__.strip('_')}", call, parameters),)
+
+    def evaluate(
+        self,
+        call: Callable[..., Array],
+        arrays: Sequence[np.ndarray],
+        *,
+        wrt: tuple[int, ...] = (),
+        mode: str = "eager",
+        dtype: str = "float32",
+        device: str = "cpu",
+        directions: Sequence[np.ndarray] | None = None,
+    ) -> Result:
+        with self._on(device):
+            return self._below.evaluate(
+                call, arrays, wrt=wrt, mode=mode, dtype=dtype, device=device, directions=directions
+            )
+
+    def _on(self, device: str) -> contextlib.AbstractContextManager[Any]:
+        """On torch, Keras moves every tensor to a device of its own choice unless told which."""
+        return keras.device(device) if self._below.name == "torch" else contextlib.nullcontext()
+
+    def synchronise(self, x: Array) -> Array:
+        return self._below.synchronise(x)
+
+
+harness = KerasHarness()

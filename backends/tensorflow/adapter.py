@@ -1,0 +1,235 @@
+"""The TensorFlow backend: every function of a tower is a graph function with a custom gradient that calls the next one.
+
+Each is a ``tf.function`` of its own: ForwardAccumulator differentiates a graph function by transposing its gradient and
+so uses the declared derivative, where it would look through a bare ``tf.custom_gradient``. In eager mode the cached graph
+saves dispatching operation by operation; inside a user's ``tf.function`` it is inlined.
+
+Python numbers given for parameters are constants of the graph. A function keeps at most `CONSTANTS` such graphs; further
+numbers travel as tensors, so that a schedule of ever new values does not trace for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+from multiact.declaration import Activation, Array, Axiswise, Elementwise, widen
+from multiact.errors import InputError
+from multiact.exports import BackendBase
+from multiact.functions import build, check_split
+
+from . import namespace
+
+Tensor: TypeAlias = tf.Tensor
+
+#: How many sets of parameter values given as Python numbers become constants of a graph of their own.
+CONSTANTS = 16
+
+
+class TensorFlowBackend(BackendBase):
+    """Functions of TensorFlow tensors and Variables, eager or symbolic, of known or unknown shape."""
+
+    name = "tensorflow"
+    namespace = namespace
+
+    def owns(self, x: Any) -> bool:
+        return isinstance(x, (tf.Tensor, tf.Variable))
+
+    def dtype(self, x: Array) -> str:
+        if isinstance(x, float):
+            return "float32" if type(x) is float else np.asarray(x).dtype.name
+        dtype = getattr(x, "dtype", None)
+        return tf.as_dtype(tf.convert_to_tensor(x).dtype if dtype is None else dtype).name
+
+    def function(self, activation: Activation) -> Callable[..., Tensor]:
+        found = self._functions.get(activation)
+        if found is None:  # AutoGraph would rewrite all of our code whenever a user's function is traced
+            public = tf.autograph.experimental.do_not_convert(build(activation, self))
+            found = self._functions.setdefault(activation, public)
+        return found
+
+    def split(self, x: Array, axis: int, gate: str, name: str) -> tuple[Tensor, Tensor]:
+        """The value and the gate, also where the size of the axis or the rank becomes known only when the graph runs."""
+        x = _tensor(x)
+        check_split(x, axis, name)
+        if gate != "interleaved":
+            first, second = tf.split(x, 2, axis)
+            return (second, first) if gate == "first" else (first, second)
+        shape = tf.shape(x)
+        pairs = [shape[:axis], [-1, 2]] + ([shape[axis + 1 :]] if axis != -1 else [])
+        pair = axis if axis < 0 else axis + 1
+        even, odd = (tf.squeeze(part, [pair]) for part in tf.split(tf.reshape(x, tf.concat(pairs, 0)), 2, pair))
+        return odd, even
+
+    def register_elementwise(self, function: Elementwise) -> Callable[..., Tensor]:
+        missing = {a: _guard(function, a) for a in function.arguments if not function.order and not function.partial(a)}
+
+        def make(constants: tuple[float | None, ...]) -> Callable[..., Tensor]:
+            def body(*tensors: Tensor) -> Tensor:
+                return function.evaluate(namespace, *_merge(constants, tensors))
+
+            def gradient(dy: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+                wide = [tf.cast(t, dy.dtype) for t in tensors]
+                given = [a for a, c in zip(function.arguments, constants) if c is None]
+                return [vjp(dy, wide, i, argument) for i, argument in enumerate(given)]
+
+            def vjp(dy: Tensor, wide: list[Tensor], i: int, argument: str) -> Tensor:
+                if argument in missing:  # its guard has raised where the gradient can be asked for
+                    return tf.zeros_like(wide[i])
+                partial = function.partial(argument)
+                if partial is not None:
+                    return dy * self.elementwise(partial)(*_merge(constants, wide))
+                with tf.GradientTape(watch_accessed_variables=False) as tape:
+                    tape.watch(wide[i])
+                    y = function(namespace, *_merge(constants, wide))
+                return tape.gradient(y, wide[i], dy, unconnected_gradients="zero")
+
+            return _graph(function.name, body, gradient)
+
+        graphs = _Graphs(make)
+
+        def call(*arguments: Array) -> Tensor:
+            if missing:
+                arguments = tuple(
+                    missing[n](_tensor(a)) if n in missing and not isinstance(a, float) else a
+                    for n, a in zip(function.arguments, arguments)
+                )
+            return graphs(arguments)
+
+        return call
+
+    def register_axiswise(self, function: Axiswise) -> Callable[..., Tensor]:
+        by_axis: dict[int, _Graphs] = {}
+
+        def prepare(axis: int) -> _Graphs:
+            def make(constants: tuple[float | None, ...]) -> Callable[..., Tensor]:
+                needed = tuple(c is None for c in constants)
+
+                def body(*tensors: Tensor) -> Tensor:
+                    x, *parameters = _merge(constants, tensors)
+                    return function.evaluate(namespace, x, *parameters, axis=axis)
+
+                def gradient(dy: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+                    wide = _merge(constants, [tf.cast(t, dy.dtype) for t in tensors])
+                    y = entry(*wide, axis=axis)  # computed again by this rule, so that it is differentiable by it too
+                    grads = function.vjp(namespace, wide, y, dy, needed, axis=axis)
+                    return [g for g, need in zip(grads, needed) if need]
+
+                return _graph(function.name, body, gradient)
+
+            return _Graphs(make)
+
+        def entry(*arguments: Array, axis: int) -> Tensor:
+            graphs = by_axis.get(axis)
+            if graphs is None:
+                graphs = by_axis.setdefault(axis, prepare(axis))
+            return graphs(arguments)
+
+        return entry
+
+
+class _Graphs:
+    """The graph functions of one function, by which of its arguments are Python numbers and which numbers."""
+
+    def __init__(self, make: Callable[[tuple[float | None, ...]], Callable[..., Tensor]]) -> None:
+        self._make = make
+        self._made: dict[tuple[float | None, ...], Callable[..., Tensor]] = {}
+        self._constants = 0
+
+    def __call__(self, arguments: Sequence[Array]) -> Tensor:
+        x = _tensor(arguments[0])
+        constants = (None, *(a if isinstance(a, float) else None for a in arguments[1:]))
+        graph = self._made.get(constants)
+        if graph is None and (self._constants < CONSTANTS or not any(c is not None for c in constants)):
+            graph = self._made.setdefault(constants, self._make(constants))
+            self._constants += any(c is not None for c in constants)
+        if graph is None:
+            dtype = widen(namespace, x).dtype
+            return self((x, *(tf.constant(a, dtype) if isinstance(a, float) else a for a in arguments[1:])))
+        y = graph(x, *(_real(a, x) for a in arguments[1:] if not isinstance(a, float)))
+        if not tf.executing_eagerly():
+            y.set_shape(x.shape)  # the graph may have been traced for any shape
+        return y
+
+
+def _graph(
+    name: str, body: Callable[..., Tensor], gradient: Callable[[Tensor, Sequence[Tensor]], list[Tensor]]
+) -> Callable[..., Tensor]:
+    """`body` as a graph function whose derivative is `gradient`, computed in float32 for 16-bit tensors and rounded once.
+
+    The identities make the gradient depend on tensors of this graph, without which neither a second derivative by a tape
+    outside a tf.function nor a ForwardAccumulator over one works.
+    """
+
+    @tf.custom_gradient
+    def rule(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], list[Tensor]]]:
+        saved = [tf.identity(t) for t in tensors]
+
+        def grad(dy: Tensor) -> list[Tensor]:
+            grads = gradient(widen(namespace, dy), saved)
+            return [tf.cast(g if t is saved[0] else _sum_to(g, t), t.dtype) for g, t in zip(grads, saved)]
+
+        return body(*saved), grad
+
+    def graph(*tensors: Tensor) -> Tensor:
+        return rule(*tensors)
+
+    graph.__name__ = name.replace("/", "_")
+    return traced(graph, reduce_retracing=True)
+
+
+def traced(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """`function` as a tf.function, without the warning that it is traced often.
+
+    TensorFlow counts by code object, and ours share theirs: it would warn of the first call of every new function.
+    """
+    graph = tf.function(function, autograph=False, **options)
+    graph._omit_frequent_tracing_warning = True
+    return graph
+
+
+def _guard(function: Elementwise, argument: str) -> Callable[[Tensor], Tensor]:
+    """The identity, which raises `MissingDerivativeError` where a derivative in its argument is built."""
+
+    def gradient(dy: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+        function.require(argument)
+        raise AssertionError(f"{function.name} declares its derivative in {argument}")
+
+    return _graph(f"{function.name}/{argument}", tf.identity, gradient)
+
+
+def _tensor(x: Array) -> Tensor:
+    if isinstance(x, tf.Tensor):
+        return x
+    if isinstance(x, (tf.RaggedTensor, tf.SparseTensor, tf.IndexedSlices)):
+        raise InputError(
+            f"expected a dense tensor. Received: {type(x).__name__}. Apply the function to its values, for a ragged "
+            f"tensor with tf.ragged.map_flat_values."
+        )
+    return tf.convert_to_tensor(x)
+
+
+def _real(parameter: Array, x: Tensor) -> Tensor:
+    """A parameter as a floating-point tensor; an integer one has no gradient."""
+    parameter = _tensor(parameter)
+    return parameter if parameter.dtype.is_floating else tf.cast(parameter, widen(namespace, x).dtype)
+
+
+def _merge(constants: Sequence[float | None], tensors: Sequence[Tensor]) -> list[Any]:
+    """The arguments in order: the constants where there are some, the tensors elsewhere."""
+    given = iter(tensors)
+    return [next(given) if c is None else c for c in constants]
+
+
+def _sum_to(grad: Tensor, like: Tensor) -> Tensor:
+    """The gradient of a broadcast argument: summed to the shape of `like`, also where shapes are unknown."""
+    if grad.shape.is_fully_defined() and grad.shape == like.shape:
+        return grad
+    axes = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(grad), s1=tf.shape(like)).r1
+    return tf.reshape(tf.reduce_sum(grad, axes), tf.shape(like))
+
+
+backend = TensorFlowBackend()

@@ -1,0 +1,191 @@
+"""The TensorFlow backend under test: evaluating functions and their derivatives in every mode, and TensorFlow's own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import tensorflow as tf
+
+from multiact.declaration import DTYPES, Activation, Array
+from multiact.protocols import Native, Result
+
+from .adapter import backend, traced
+
+Tensors = Sequence[tf.Tensor]
+Evaluation = Callable[[Tensors, Tensors], tf.Tensor]
+
+#: TensorFlow's function for each activation, its keywords for our parameters in their order, and what makes it the same.
+NATIVES: dict[str, tuple[Callable[..., Any], str, tuple[str, ...], dict[str, Any]]] = {
+    "elu": (tf.nn.elu, "tf.nn.elu", (), {}),
+    "exponential": (tf.math.exp, "tf.math.exp", (), {}),
+    "gelu": (tf.nn.gelu, "tf.nn.gelu", (), {"approximate": False}),
+    "gelu_tanh": (tf.nn.gelu, "tf.nn.gelu(approximate=True)", (), {"approximate": True}),
+    "identity": (tf.identity, "tf.identity", (), {}),
+    "leaky_relu": (tf.nn.leaky_relu, "tf.nn.leaky_relu", ("alpha",), {}),
+    "log_sigmoid": (tf.math.log_sigmoid, "tf.math.log_sigmoid", (), {}),
+    "log_softmax": (tf.nn.log_softmax, "tf.nn.log_softmax", (), {}),
+    "relu": (tf.nn.relu, "tf.nn.relu", (), {}),
+    "relu6": (tf.nn.relu6, "tf.nn.relu6", (), {}),
+    "selu": (tf.nn.selu, "tf.nn.selu", (), {}),
+    "sigmoid": (tf.math.sigmoid, "tf.math.sigmoid", (), {}),
+    "silu": (tf.nn.silu, "tf.nn.silu", ("beta",), {}),
+    "softmax": (tf.nn.softmax, "tf.nn.softmax", (), {}),
+    "softplus": (tf.math.softplus, "tf.math.softplus", (), {}),
+    "softsign": (tf.nn.softsign, "tf.nn.softsign", (), {}),
+    "tanh": (tf.math.tanh, "tf.math.tanh", (), {}),
+}
+
+
+class TensorFlowHarness:
+    """Functions of TensorFlow tensors.
+
+    Derivatives by reverse mode come from a GradientTape: inside the tf.function in the modes "compiled" and "xla", inside
+    the mapped function in "vmapped", and in "reverse" outside a tf.function that holds the call. "forward" is a
+    ForwardAccumulator, and "second" one over a tape.
+    """
+
+    name = "tensorflow"
+    dtypes = DTYPES
+    modes = ("eager", "compiled", "xla", "vmapped", "reverse", "forward", "second")
+
+    def __init__(self) -> None:
+        self.flushes = tuple(dtype for dtype in DTYPES if _flushes(dtype))
+
+    def devices(self) -> tuple[str, ...]:
+        found = {device.device_type.lower() for device in tf.config.list_logical_devices()}
+        return ("cpu", *sorted(found & {"gpu", "tpu"}))
+
+    def versions(self) -> Mapping[str, str]:
+        return {"tensorflow": tf.__version__, "numpy": np.__version__}
+
+    def function(self, activation: Activation) -> Callable[..., Array]:
+        return backend.function(activation)
+
+    def natives(self, activation: Activation) -> Sequence[Native]:
+        if activation.name not in NATIVES:
+            return ()
+        function, name, keywords, fixed = NATIVES[activation.name]
+        defaults = [p.default for p in activation.parameters]
+
+        def call(x: tf.Tensor, *values: Any) -> tf.Tensor:
+            return function(x, **fixed, **dict(zip(keywords, values or defaults)))
+
+        return (Native(name, call, {p.name: p.default for p in activation.parameters if p.default is not None}),)
+
+    def evaluate(
+        self,
+        call: Callable[..., Array],
+        arrays: Sequence[np.ndarray],
+        *,
+        wrt: tuple[int, ...] = (),
+        mode: str = "eager",
+        dtype: str = "float32",
+        device: str = "cpu",
+        directions: Sequence[np.ndarray] | None = None,
+    ) -> Result:
+        if mode not in self.modes:
+            raise ValueError(f"mode must be one of {list(self.modes)}. Received: {mode!r}.")
+        if device not in self.devices():
+            raise ValueError(f"device must be one of {list(self.devices())}. Received: {device!r}.")
+        with tf.device(f"/{device.upper()}:0"):
+            tensors = [_tensor(a, dtype) for a in arrays]
+            given = [_tensor(d, dtype) for d in directions or ()]
+            mapped = tuple(
+                a.ndim > 0 and a.shape[:1] == arrays[0].shape[:1] and a.ndim == arrays[0].ndim for a in arrays
+            )
+            result = _evaluation(call, mode, wrt, mapped if mode == "vmapped" else ())(tensors, given)
+        return Result(result.numpy().astype(np.float64), result.dtype.name)
+
+    def synchronise(self, x: Array) -> Array:
+        tf.test.experimental.sync_devices()
+        return x
+
+
+def _tensor(values: np.ndarray, dtype: str) -> tf.Tensor:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return tf.constant(np.asarray(values).astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype))
+
+
+def _flushes(dtype: str) -> bool:
+    """Whether a product that is subnormal is flushed to zero on this machine."""
+    smallest = float(ml_dtypes.finfo(tf.as_dtype(dtype).as_numpy_dtype).smallest_normal)
+    product = _tensor(np.full(16, smallest), dtype) * _tensor(np.full(16, 0.5), dtype)
+    return not np.all(product.numpy())
+
+
+@functools.lru_cache(maxsize=64)
+def _evaluation(call: Callable[..., Array], mode: str, wrt: tuple[int, ...], mapped: tuple[bool, ...]) -> Evaluation:
+    """A function of (arguments, directions) in the mode given, traced once for each dtype and shape."""
+    if mode == "reverse":
+        return _reverse(traced(call), wrt)
+    if mode == "forward":
+        return _forward(call, wrt)
+    if mode == "second" and len(wrt) == 2 and wrt[0] == wrt[1]:
+        return _forward_over_reverse(call, wrt)
+    evaluation = _reverse(call, wrt)
+    if mode == "vmapped":
+        return traced(_vmapped(evaluation, wrt, mapped))
+    if mode in ("compiled", "xla"):
+        return traced(evaluation, jit_compile=mode == "xla")
+    return evaluation
+
+
+def _reverse(call: Callable[..., Array], wrt: tuple[int, ...]) -> Evaluation:
+    def evaluate(tensors: Tensors, directions: Tensors) -> tf.Tensor:
+        if not wrt:
+            return call(*tensors)
+        last = tensors[wrt[-1]]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(last)
+            y = _reverse(call, wrt[:-1])(tensors, directions[: len(wrt) - 1])
+        cotangent = directions[len(wrt) - 1] if directions else None
+        return tape.gradient(y, last, cotangent, unconnected_gradients="zero")
+
+    return evaluate
+
+
+def _forward(call: Callable[..., Array], wrt: tuple[int, ...]) -> Evaluation:
+    def evaluate(tensors: Tensors, directions: Tensors) -> tf.Tensor:
+        if not wrt:
+            return call(*tensors)
+        last = tensors[wrt[-1]]
+        tangent = directions[len(wrt) - 1] if directions else tf.ones_like(last)
+        with tf.autodiff.ForwardAccumulator(last, tangent) as accumulator:
+            y = _forward(call, wrt[:-1])(tensors, directions[: len(wrt) - 1])
+        return accumulator.jvp(y, unconnected_gradients="zero")
+
+    return evaluate
+
+
+def _forward_over_reverse(call: Callable[..., Array], wrt: tuple[int, ...]) -> Evaluation:
+    """For the second derivative in one argument, whose matrix is symmetric, the same as reverse over reverse."""
+
+    def evaluate(tensors: Tensors, directions: Tensors) -> tf.Tensor:
+        x = tensors[wrt[1]]
+        with tf.autodiff.ForwardAccumulator(x, directions[1] if directions else tf.ones_like(x)) as accumulator:
+            slope = _reverse(call, wrt[:1])(tensors, directions[:1])
+        return accumulator.jvp(slope, unconnected_gradients="zero")
+
+    return evaluate
+
+
+def _vmapped(evaluation: Evaluation, wrt: tuple[int, ...], mapped: tuple[bool, ...]) -> Evaluation:
+    """Mapped over the leading axis of the arguments that have as many axes as the first, and of the directions."""
+
+    def evaluate(tensors: Tensors, directions: Tensors) -> tf.Tensor:
+        def row(rows: tuple[Tensors, Tensors]) -> tf.Tensor:
+            given = iter(rows[0])
+            return evaluation([next(given) if m else t for t, m in zip(tensors, mapped)], rows[1])
+
+        batch = [t for t, m in zip(tensors, mapped) if m]
+        result = tf.vectorized_map(row, (batch, list(directions)), fallback_to_while_loop=False)
+        return tf.reduce_sum(result, 0) if wrt and not mapped[wrt[-1]] else result
+
+    return evaluate
+
+
+harness = TensorFlowHarness()

@@ -1,0 +1,204 @@
+"""The PyTorch backend: every function of a tower is an autograd.Function whose derivatives are the next ones.
+
+Only the arguments are saved for backward. Each Function exists twice: with a jvp for eager mode, and without one for
+torch.compile, which refuses Functions that define it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from array_api_compat import torch as namespace
+from torch.autograd import forward_ad
+from torch.compiler import is_dynamo_compiling
+
+from multiact.declaration import Activation, Array, Axiswise, Elementwise, is_half
+from multiact.exports import BackendBase
+from multiact.registry import get
+
+Tensor: TypeAlias = torch.Tensor
+Rule = Callable[..., Any]
+
+_DTYPES = {d: str(d).removeprefix("torch.") for d in vars(torch).values() if isinstance(d, torch.dtype)}
+for _dtype in _DTYPES:
+    is_half(_dtype)  # remembered now, so that torch.compile only has to look it up
+
+
+class TorchBackend(BackendBase):
+    """Functions of torch Tensors, and torch Modules."""
+
+    name = "torch"
+    namespace = namespace
+    has_layers = True
+
+    def owns(self, x: Any) -> bool:
+        return isinstance(x, Tensor)
+
+    def dtype(self, x: Array) -> str:
+        return _DTYPES[x.dtype]
+
+    def function(self, activation: Activation) -> Callable[..., Array]:
+        if id(activation) not in self._functions:
+            # All that a call may need is made now: torch.compile can trace a call, but not the making of a Function.
+            super().function(activation)
+            for option in activation.options:
+                for variant in (option.variants or {}).values():
+                    self.function(get(variant))
+        return self._functions[id(activation)]
+
+    def register_elementwise(self, function: Elementwise) -> Callable[..., Array]:
+        def plain(*arguments: Any) -> Tensor:
+            return _rounded(function(namespace, *_wide(arguments)), arguments[0])
+
+        def partial(i: int, traced: bool) -> Rule:
+            node = function.require(function.arguments[i])
+            if traced:  # Dynamo follows no Function inside the backward of another
+                return lambda *wide: node(namespace, *wide)
+            return self.elementwise(node)
+
+        def vjp(wide: list[Any], grad: Tensor, needed: tuple[bool, ...], traced: bool) -> list[Tensor | None]:
+            return [grad * partial(i, traced)(*wide) if need else None for i, need in enumerate(needed)]
+
+        def jvp(wide: list[Any], tangents: list[Tensor | None]) -> Tensor:
+            terms = [t * partial(i, False)(*wide) for i, t in enumerate(tangents) if t is not None]
+            return sum(terms[1:], start=terms[0])
+
+        partials = [function.partial(a) for a in function.arguments]
+        for node in partials:
+            if node not in (None, function):
+                self.elementwise(node)
+        missing = [i for i, node in enumerate(partials) if function.order and node is None]
+        return _differentiable(function.name, plain, vjp, jvp, missing)
+
+    def register_axiswise(self, function: Axiswise) -> Callable[..., Array]:
+        def plain(*arguments: Any) -> Tensor:
+            *arrays, axis = _wide(arguments)
+            return _rounded(function.value(namespace, *arrays, axis=axis), arguments[0])
+
+        def vjp(wide: list[Any], grad: Tensor, needed: tuple[bool, ...], traced: bool) -> list[Tensor | None]:
+            *arrays, axis = wide
+            y = plain(*wide) if traced else call(*wide)
+            return [*function.vjp(namespace, arrays, y, grad, needed[:-1], axis=axis), None]
+
+        def jvp(wide: list[Any], tangents: list[Tensor | None]) -> Tensor:
+            *arrays, axis = wide
+            return function.jvp(namespace, arrays, call(*wide), tangents[:-1], axis=axis)
+
+        call = _differentiable(function.name, plain, vjp, jvp, [])
+
+        def entry(*arguments: Any, axis: int) -> Tensor:
+            return call(*arguments, axis)
+
+        return entry
+
+    def make_layer(self, activation: Activation) -> type:
+        from .layers import make_layer
+
+        return make_layer(activation)
+
+
+def _differentiable(name: str, plain: Rule, vjp: Rule, jvp: Rule, missing: list[int]) -> Callable[..., Tensor]:
+    """`plain`, a function of Tensors and Python numbers, with its derivatives registered.
+
+    Where a derivative is needed in an argument listed in `missing`, autograd differentiates the body instead.
+    """
+    eager = _autograd_function(name, plain, vjp, jvp, traced=False)
+    traced = _autograd_function(name, plain, vjp, jvp, traced=True)
+
+    def call(*arguments: Any) -> Tensor:
+        if is_dynamo_compiling():
+            if any(map(_requires_grad, arguments)) and not any(_requires_grad(arguments[i]) for i in missing):
+                return traced.apply(*arguments)
+            return plain(*arguments)
+        transformed = torch._C._are_functorch_transforms_active()
+        if transformed:
+            if _forward_levels() > 1:  # there torch drops the tangent of the outer level of any Function
+                return plain(*arguments)
+        elif forward_ad._current_level >= 0:
+            transformed = True
+        elif not torch.is_grad_enabled() or torch.jit.is_tracing() or not any(map(_requires_grad, arguments)):
+            return plain(*arguments)
+        for i in missing:
+            if _requires_grad(arguments[i]) or transformed and isinstance(arguments[i], Tensor):
+                return plain(*arguments)
+        return eager.apply(*arguments)
+
+    return call
+
+
+def _requires_grad(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.requires_grad
+
+
+def _forward_levels() -> int:
+    """How many torch.func.jvp and jacfwd are being evaluated, one inside the other."""
+    stack = torch._C._functorch.get_interpreter_stack() or ()
+    return sum(level.key() == torch._C._functorch.TransformType.Jvp for level in stack)
+
+
+def _autograd_function(name: str, plain: Rule, vjp: Rule, jvp: Rule, traced: bool) -> type[torch.autograd.Function]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        tensors = [a if isinstance(a, Tensor) else None for a in inputs]
+        ctx.constants = [None if isinstance(a, Tensor) else a for a in inputs]
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors)
+        if not traced:
+            ctx.save_for_forward(*tensors)
+
+    def traced_forward(ctx: Any, *arguments: Any) -> Tensor:
+        setup_context(ctx, arguments, None)
+        return plain(*arguments)
+
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
+        arguments, wide = _restored(ctx)
+        if grad is None:
+            return (None,) * len(arguments)
+        grads = vjp(wide, grad.to(wide[0].dtype), ctx.needs_input_grad, traced)
+        return tuple([None if g is None else _sum_to(g, a.shape).to(a.dtype) for g, a in zip(grads, arguments)])
+
+    def forward_mode(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
+        arguments, wide = _restored(ctx)
+        if all(t is None for t in tangents):
+            return None
+        tangent = jvp(wide, [None if t is None else t.to(wide[0].dtype) for t in tangents])
+        return tangent.to(arguments[0].dtype)
+
+    members: dict[str, Any] = {"backward": staticmethod(backward)}
+    if traced:  # without setup_context, behind which Dynamo cannot follow a closure
+        members |= {"forward": staticmethod(traced_forward)}
+    else:
+        members |= {
+            "generate_vmap_rule": True,
+            "forward": staticmethod(plain),
+            "setup_context": staticmethod(setup_context),
+            "jvp": staticmethod(forward_mode),
+        }
+    return type(name.replace("/", "_"), (torch.autograd.Function,), members)
+
+
+def _restored(ctx: Any) -> tuple[list[Any], list[Any]]:
+    """The arguments of forward, as they were given and as they are computed with."""
+    arguments = [c if t is None else t for t, c in zip(ctx.saved_tensors, ctx.constants)]
+    return arguments, _wide(arguments)
+
+
+def _wide(arguments: Sequence[Any]) -> list[Any]:
+    """The Tensors among `arguments` in the precision of the computation: float32 for 16-bit input, else that of x."""
+    dtype = arguments[0].dtype
+    dtype = torch.float32 if is_half(dtype) else dtype
+    return [a.to(dtype) if isinstance(a, Tensor) else a for a in arguments]
+
+
+def _rounded(y: Tensor, x: Tensor) -> Tensor:
+    if is_half(x.dtype):
+        return y.to(x.dtype)
+    return y.clone() if y is x else y  # autograd would take the input itself for a view
+
+
+def _sum_to(grad: Tensor, shape: torch.Size) -> Tensor:
+    return grad if grad.shape == shape else grad.sum_to_size(shape)
+
+
+backend = TorchBackend()

@@ -1,0 +1,229 @@
+"""The PyTorch backend under test: evaluating functions and their derivatives in every mode, and torch's own activations."""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from multiact.declaration import DTYPES, Activation, Array
+from multiact.protocols import Native, Result
+
+from .adapter import backend
+
+Tensor: TypeAlias = torch.Tensor
+Function = Callable[..., Tensor]
+
+#: How many compiled functions are kept. The cases of one call follow each other, so that a few are enough.
+KEPT = 8
+
+
+class TorchHarness:
+    """Functions of torch Tensors.
+
+    "eager", "second" and "compiled" differentiate with torch.autograd, "reverse" with torch.func.vjp, "forward" with
+    torch.func.jvp, and "vmapped" is torch.func.vmap over the leading axis of the call or of its torch.func.vjp.
+    """
+
+    name = "torch"
+    dtypes = DTYPES
+    modes = ("eager", "compiled", "vmapped", "reverse", "forward", "second")
+    flushes = ()
+
+    def __init__(self) -> None:
+        self._compiled: OrderedDict[tuple[Function, str, str], Function] = OrderedDict()
+        self._numbers = itertools.count()
+
+    def devices(self) -> tuple[str, ...]:
+        found = ["cpu"]
+        if torch.cuda.is_available():
+            found.append("cuda")
+        if torch.backends.mps.is_available():
+            found.append("mps")
+        return tuple(found)
+
+    def versions(self) -> Mapping[str, str]:
+        return {"torch": torch.__version__, "array-api-compat": metadata.version("array-api-compat")}
+
+    def function(self, activation: Activation) -> Callable[..., Array]:
+        return backend.function(activation)
+
+    def natives(self, activation: Activation) -> Sequence[Native]:
+        return _natives(activation)
+
+    def evaluate(
+        self,
+        call: Function,
+        arrays: Sequence[np.ndarray],
+        *,
+        wrt: tuple[int, ...] = (),
+        mode: str = "eager",
+        dtype: str = "float32",
+        device: str = "cpu",
+        directions: Sequence[np.ndarray] | None = None,
+    ) -> Result:
+        if mode not in self.modes:
+            raise NotImplementedError(f"torch has no mode {mode!r}.")
+        if mode == "compiled" and len(wrt) > 1:
+            raise NotImplementedError("torch.compile does not support double backward.")
+
+        def put(a: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.array(a, dtype=np.float64)).to(getattr(torch, dtype)).to(device)
+
+        tensors = [put(a) for a in arrays]
+        given = [None] * len(wrt) if directions is None else [put(d) for d in directions]
+        if mode == "compiled":
+            result = _by_autograd(self._compile(call, dtype, device), tensors, wrt, given, record_all=True)
+        elif mode == "reverse":
+            result = _by_vjp(call, tensors, wrt, given)
+        elif mode == "forward":
+            result = _by_jvp(call, tensors, wrt, given)
+        elif mode == "vmapped":
+            result = _vmapped(call, tensors, wrt, given)
+        else:
+            result = _by_autograd(call, tensors, wrt, given)
+        values = result.detach().cpu().to(torch.float64).numpy()
+        return Result(values, str(result.dtype).removeprefix("torch."))
+
+    def synchronise(self, x: Array) -> Array:
+        if x.device.type == "cuda":
+            torch.cuda.synchronize(x.device)
+        elif x.device.type == "mps":
+            torch.mps.synchronize()
+        return x
+
+    def _compile(self, call: Function, dtype: str, device: str) -> Function:
+        """`call` compiled, the same for its value and its gradients, so that both come from one compilation."""
+        key = (call, dtype, device)
+        if key not in self._compiled:
+
+            def compiled(*tensors: Tensor) -> Tensor:
+                return call(*tensors)
+
+            # Code of its own, because torch limits the compilations of one code object.
+            compiled.__code__ = compiled.__code__.replace(co_name=f"compiled_{next(self._numbers)}")
+            self._compiled[key] = torch.compile(compiled, fullgraph=True, dynamic=False)
+            if len(self._compiled) > KEPT:
+                self._compiled.popitem(last=False)
+        self._compiled.move_to_end(key)
+        return self._compiled[key]
+
+
+def _by_autograd(
+    call: Function,
+    tensors: list[Tensor],
+    wrt: tuple[int, ...],
+    given: Sequence[Tensor | None],
+    record_all: bool = False,
+) -> Tensor:
+    """With `record_all` every argument requires a gradient, so that all derivatives come from one compilation."""
+    for i, t in enumerate(tensors):
+        t.requires_grad_(record_all or i in wrt)
+    result = call(*tensors)
+    for step, (i, direction) in enumerate(zip(wrt, given), start=1):
+        if not result.requires_grad:  # torch's own derivative is a constant
+            return torch.zeros_like(tensors[i])
+        cotangent = torch.ones_like(result) if direction is None else direction
+        (result,) = torch.autograd.grad(
+            result, tensors[i], cotangent, create_graph=step < len(wrt), materialize_grads=True
+        )
+    return result
+
+
+def _of(call: Function, tensors: Sequence[Tensor], i: int) -> Callable[[Tensor], Tensor]:
+    """`call` as a function of argument `i` alone."""
+    return lambda value: call(*tensors[:i], value, *tensors[i + 1 :])
+
+
+def _by_vjp(call: Function, tensors: Sequence[Tensor], wrt: tuple[int, ...], given: Sequence[Tensor | None]) -> Tensor:
+    if not wrt:
+        return call(*tensors)
+    *inner, i = wrt
+    *below, direction = given
+    value, pull = torch.func.vjp(_of(lambda *t: _by_vjp(call, t, tuple(inner), below), tensors, i), tensors[i])
+    return pull(torch.ones_like(value) if direction is None else direction)[0]
+
+
+def _by_jvp(call: Function, tensors: Sequence[Tensor], wrt: tuple[int, ...], given: Sequence[Tensor | None]) -> Tensor:
+    if not wrt:
+        return call(*tensors)
+    *inner, i = wrt
+    *below, direction = given
+    tangent = torch.ones_like(tensors[i]) if direction is None else direction
+    function = _of(lambda *t: _by_jvp(call, t, tuple(inner), below), tensors, i)
+    return torch.func.jvp(function, (tensors[i],), (tangent,))[1]
+
+
+def _vmapped(call: Function, tensors: list[Tensor], wrt: tuple[int, ...], given: Sequence[Tensor | None]) -> Tensor:
+    """Parameters with fewer axes than the input are shared by the examples, and their gradients summed."""
+    dims = tuple(0 if t.ndim == tensors[0].ndim else None for t in tensors)
+
+    def example(parts: tuple[Tensor, ...], directions: tuple[Tensor | None, ...]) -> Tensor:
+        return _by_vjp(call, parts, wrt, directions)
+
+    along = tuple(None if d is None else 0 for d in given)
+    result = torch.func.vmap(example, in_dims=(dims, along))(tuple(tensors), tuple(given))
+    return result.sum(0) if wrt and dims[wrt[-1]] is None else result
+
+
+def _glu(value: Tensor, gate: Tensor) -> Tensor:
+    return F.glu(torch.stack((value, gate)), dim=0).squeeze(0)
+
+
+def _prelu(x: Tensor) -> Tensor:
+    return F.prelu(x, x.new_full((1,), 0.25))
+
+
+#: torch's functions with the defaults of ours, by the name of our activation.
+_NATIVES: dict[str, tuple[str, Function]] = {
+    "celu": ("celu", F.celu),
+    "elu": ("elu", F.elu),
+    "gelu": ("gelu", F.gelu),
+    "gelu_tanh": ("gelu(approximate='tanh')", lambda x: F.gelu(x, approximate="tanh")),
+    "glu": ("glu", _glu),
+    "hard_shrink": ("hardshrink", F.hardshrink),
+    "hard_sigmoid": ("hardsigmoid", F.hardsigmoid),
+    "hard_swish": ("hardswish", F.hardswish),
+    "hard_tanh": ("hardtanh", F.hardtanh),
+    "leaky_relu": ("leaky_relu", F.leaky_relu),
+    "log_sigmoid": ("logsigmoid", F.logsigmoid),
+    "log_softmax": ("log_softmax", lambda x: F.log_softmax(x, dim=-1)),
+    "mish": ("mish", F.mish),
+    "prelu": ("prelu", _prelu),
+    "relu": ("relu", F.relu),
+    "relu6": ("relu6", F.relu6),
+    "selu": ("selu", F.selu),
+    "sigmoid": ("sigmoid", F.sigmoid),
+    "silu": ("silu", F.silu),
+    "soft_shrink": ("softshrink", F.softshrink),
+    "softmax": ("softmax", lambda x: F.softmax(x, dim=-1)),
+    "softmin": ("softmin", lambda x: F.softmin(x, dim=-1)),
+    "softplus": ("softplus", F.softplus),
+    "softsign": ("softsign", F.softsign),
+    "tanh": ("tanh", F.tanh),
+    "tanh_shrink": ("tanhshrink", F.tanhshrink),
+}
+
+
+def _natives(activation: Activation) -> tuple[Native, ...]:
+    name = activation.name
+    if name == "exponential":
+        return (Native("torch.exp", torch.exp),)
+    if name == "swiglu":
+        return (Native("value * torch.nn.functional.silu(gate)", lambda value, gate: value * F.silu(gate)),)
+    if name == "threshold" and activation.examples:
+        chosen = dict(activation.examples[0])
+        return (Native("torch.nn.functional.threshold", lambda x: F.threshold(x, **chosen), chosen),)
+    if name not in _NATIVES:
+        return ()
+    spelled, function = _NATIVES[name]
+    return (Native(f"torch.nn.functional.{spelled}", function),)
+
+
+harness = TorchHarness()

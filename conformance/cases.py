@@ -1,0 +1,541 @@
+"""What is tested: every activation with its settings, in every mode and dtype, and what it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from multiact.declaration import Activation
+from multiact.protocols import Harness
+from multiact.registry import GATE_SIDES, get
+
+from . import oracle, points
+from .measure import Truth
+from .points import FORMATS, Format
+
+Array = Any
+Order = int | str
+
+INPUTS = {"pointwise": ("x",), "gated": ("value", "gate"), "axiswise": ("x",)}
+#: What multiplies the gate; five, so that no bit pattern always meets the same one.
+VALUES = (1.0, -0.75, 3.0, -0.03125, 24.0)
+
+
+@dataclass(frozen=True)
+class Call:
+    """An activation as a function of positional arrays; what a harness evaluates.
+
+    Attributes
+    ----------
+    function : the public function of the backend.
+    activation : what it computes.
+    names : what each positional array is: "x", "value", "gate", "packed" (value and gate in one array), or a parameter.
+    keywords : further settings, Python numbers and options.
+    """
+
+    function: Callable[..., Array]
+    activation: Activation
+    names: tuple[str, ...]
+    keywords: tuple[tuple[str, Any], ...] = ()
+
+    def __call__(self, *arrays: Array) -> Array:
+        given = dict(zip(self.names, arrays))
+        if "gate" in given:
+            value, gate = given.pop("value"), given.pop("gate")
+            side = dict(self.keywords).get("gate") or _default_side(self.activation)
+            inputs = (value, gate) if side == "second" else (gate, value)
+        else:
+            inputs = (given.pop("packed" if "packed" in given else "x"),)
+        return self.function(*inputs, **given, **dict(self.keywords))
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A framework's own activation in place of ours."""
+
+    function: Callable[..., Array]
+    activation: Activation
+    names: tuple[str, ...]
+    title: str
+
+    def __call__(self, *arrays: Array) -> Array:
+        return self.function(*arrays)
+
+
+def _default_side(activation: Activation) -> str:
+    return next(o.default for o in activation.options if o.name == "gate")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An activation with one setting.
+
+    Attributes
+    ----------
+    form : "plain" (the parameters are Python numbers), "arrays" (they are arrays, and differentiated in), "packed" (value
+        and gate in one array), "variant" (chosen by an option of another activation).
+    parameters : their values, in order.
+    keywords : what is passed by keyword.
+    """
+
+    activation: Activation
+    form: str
+    parameters: tuple[tuple[str, float], ...] = ()
+    keywords: tuple[tuple[str, Any], ...] = ()
+    of: Activation | None = None
+    default: bool = True
+
+    @property
+    def setting(self) -> str:
+        """For people: "alpha=0.5"."""
+        shown = dict(self.keywords) if self.form != "arrays" else {}
+        shown |= dict(self.parameters) if self.form == "arrays" else {}
+        text = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
+        if self.form == "packed":
+            return f"packed, {text}"
+        return f"{text} (arrays)" if self.form == "arrays" else text
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        if self.form == "packed":
+            return ("packed",)
+        inputs = INPUTS[self.activation.kind]
+        return (*inputs, *(n for n, _ in self.parameters)) if self.form == "arrays" else inputs
+
+    def call(self, harness: Harness) -> Call:
+        owner = self.of or self.activation
+        return Call(harness.function(owner), owner, self.names, self.keywords)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the report: a subject evaluated in a mode, an order, a dtype, on a device."""
+
+    subject: Subject
+    mode: str
+    order: Order
+    dtype: str
+    device: str = "cpu"
+    peer: Peer | None = None
+
+    @property
+    def wrt(self) -> tuple[int, ...]:
+        """The order as positions of arguments, as `Harness.evaluate` takes it."""
+        names = self.subject.names
+        main = names.index("gate") if "gate" in names else 0
+        if isinstance(self.order, int):
+            return (main,) * self.order
+        return tuple(names.index(n) for n in self.order.split("/"))
+
+
+def _representable(value: float) -> float:
+    """The nearest number that every dtype has."""
+    rounded = float(FORMATS["bfloat16"].round(np.asarray(value)))
+    return float(FORMATS["float16"].round(np.asarray(rounded)))
+
+
+def subjects(activation: Activation) -> list[Subject]:
+    """Every setting of an activation that is tested."""
+    defaults = {p.name: p.default for p in activation.parameters}
+    required = [n for n, d in defaults.items() if d is None]
+    examples = [dict(e) for e in activation.examples]
+    if required:
+        if not examples:
+            raise oracle.OracleError(f"{activation.name} needs {required[0]}, which has no default. Give examples=[...].")
+        first = examples.pop(0)
+        given = tuple((n, float(v)) for n, v in first.items())
+        start = {**defaults, **first}
+    else:
+        given, start = (), defaults
+    numbers = tuple((n, float(v)) for n, v in start.items())  # type: ignore[arg-type]
+    found = [Subject(activation, "plain", numbers, given)]
+    if activation.parameters:
+        rounded = tuple((n, _representable(v)) for n, v in numbers)
+        found.append(Subject(activation, "arrays", rounded))
+        for example in examples:
+            chosen = tuple((n, float(v)) for n, v in {**start, **example}.items())  # type: ignore[arg-type]
+            keywords = tuple((n, float(v)) for n, v in {**dict(given), **example}.items())
+            found.append(Subject(activation, "plain", chosen, keywords, default=False))
+            found.append(
+                Subject(activation, "arrays", tuple((n, _representable(v)) for n, v in chosen), default=False)
+            )
+    if activation.kind == "gated":
+        for side in GATE_SIDES:
+            found.append(
+                Subject(activation, "packed", numbers, (*given, ("axis", -1), ("gate", side)), default=False)
+            )
+    for option in activation.options:
+        for choice, name in (option.variants or {}).items():
+            target = get(name)
+            numbers = tuple((p.name, p.default) for p in target.parameters)
+            found.append(
+                Subject(target, "variant", numbers, ((option.name, choice),), of=activation, default=False)  # type: ignore[arg-type]
+            )
+    return found
+
+
+def _orders(subject: Subject) -> dict[str, list[Order]]:
+    """Which orders are tested in which mode, with "all" for a backend that has only one mode."""
+    parameters: list[Order] = [n for n, _ in subject.parameters]
+    gated = subject.activation.kind == "gated"
+    first: list[Order] = [1, "value"] if gated else [1]
+    second: list[Order] = [2, "value/gate"] if gated else [2]
+    if subject.form == "variant" or (subject.form == "plain" and not subject.default):
+        return {"eager": [0], "all": [0]}
+    if subject.form == "packed":
+        return {"eager": [0], "reverse": [1], "all": [0]}
+    if subject.form == "arrays":
+        modes = {"reverse": parameters, "forward": parameters, "eager": [0], "all": [0, *parameters]}
+        if subject.default:
+            return {**modes, "compiled": parameters, "xla": parameters}
+        if subject.activation.kind == "axiswise":
+            return {**modes, "reverse": [1, *parameters], "all": [0, 1, *parameters]}
+        return {**modes, "reverse": [*first, *parameters], "second": second, "all": [0, *first, *second, *parameters]}
+    return {
+        "eager": [0],
+        "compiled": [0, *first, *second],
+        "xla": [0, *first, *second],
+        "vmapped": [0, *first],
+        "reverse": first,
+        "forward": first,
+        "second": second,
+        "all": [0, *first, *second],
+    }
+
+
+def cases(
+    harness: Harness,
+    activations: Iterable[Activation],
+    *,
+    dtypes: Sequence[str],
+    modes: Sequence[str] | None = None,
+    device: str = "cpu",
+    native: bool = False,
+) -> list[Case]:
+    """Every case of a backend, in the order in which they are run.
+
+    Parameters
+    ----------
+    harness : of the backend.
+    dtypes, modes : those asked for; of them the ones the harness has are run. None means all modes.
+    native : the framework's own activations in place of ours.
+    """
+    found = []
+    only = "reverse" not in harness.modes
+    for activation in activations:
+        pairs: list[tuple[Subject, Peer | None]]
+        pairs = native_subjects(harness, activation) if native else [(s, None) for s in subjects(activation)]
+        for subject, peer in pairs:
+            plan = _orders(subject)
+            for mode in harness.modes:
+                if modes is not None and mode not in modes:
+                    continue
+                orders = plan["all"] if only else plan.get(mode, [])
+                for dtype in dtypes:
+                    if dtype in harness.dtypes:
+                        found += [Case(subject, mode, order, dtype, device, peer) for order in orders]
+    return found
+
+
+def native_subjects(harness: Harness, activation: Activation) -> list[tuple[Subject, Peer | None]]:
+    """The framework's own versions of an activation, each with the parameters for which ours means the same."""
+    found: list[tuple[Subject, Peer | None]] = []
+    for native in harness.natives(activation):
+        values = {p.name: native.parameters.get(p.name, p.default) for p in activation.parameters}
+        if None in values.values():
+            continue
+        numbers = tuple((n, float(v)) for n, v in values.items())  # type: ignore[arg-type]
+        subject = Subject(activation, "plain", numbers)
+        found.append((subject, Peer(native.call, activation, subject.names, native.name)))
+    return found
+
+
+# Inputs and truth
+
+
+@dataclass
+class Data:
+    """The inputs of a case and the true results.
+
+    Attributes
+    ----------
+    arrays : what is passed, in the order of the call's names, float64.
+    directions : cotangents and tangents, None for ones.
+    truth : of every entry of the result.
+    shown : for each entry of the result the inputs it came from, for the report.
+    judged : where there is a truth: false at an infinity without a limit.
+    flushed : the truth with subnormal inputs taken as zero, and where that differs; None when there are none.
+    """
+
+    arrays: list[np.ndarray]
+    directions: list[np.ndarray] | None
+    truth: Truth
+    shown: Callable[[int], Any]
+    judged: np.ndarray
+    flushed: tuple[np.ndarray, Truth] | None = field(default=None)
+
+
+def _kinks(activation: Activation, parameters: Mapping[str, float]) -> np.ndarray:
+    import math
+
+    scope = {**{k: getattr(math, k) for k in ("sqrt", "exp", "log", "pi")}, **parameters}
+    return np.asarray([float(eval(k, {"__builtins__": {}}, scope)) for k in activation.kinks], dtype=np.float64)
+
+
+def _computed(value: float, fmt: Format) -> float:
+    """A Python number in the precision in which formulas are computed."""
+    return float(np.float32(value)) if fmt.name != "float64" else value
+
+
+@lru_cache(maxsize=64)
+def grid(activation: Activation, parameters: tuple[tuple[str, float], ...], dtype: str) -> np.ndarray:
+    """The points for x (for the gate, of a gated unit)."""
+    fmt = FORMATS[dtype]
+    if fmt.half:
+        return points.patterns(fmt)
+    inner = get(activation.gate_of) if activation.gate_of else activation
+    kinks = _kinks(inner, dict(parameters))
+    name = oracle.key("points", inner.definition, parameters, dtype, kinks)
+    found = oracle.load(name)
+    if found is None:
+
+        def evaluate(x: np.ndarray) -> Mapping[Any, oracle.Pair]:
+            inputs = {"x": x, **{n: np.full_like(x, v) for n, v in parameters}}
+            return oracle.derivatives(inner.definition, inputs, [(), ("x",), ("x", "x")], tiny=fmt.tiny)
+
+        found = points.stratified(evaluate, fmt, kinks)
+        oracle.save(name, found)
+    return found
+
+
+def _elementwise_inputs(subject: Subject, fmt: Format) -> dict[str, np.ndarray]:
+    """The variables of the definition; of a gated unit x is the gate."""
+    exact = tuple((n, _computed(v, fmt)) for n, v in subject.parameters)
+    x = grid(subject.activation, exact, fmt.name)
+    inputs = {"x": x}
+    if subject.activation.kind == "gated":
+        inputs = {"value": np.resize(np.asarray(VALUES), x.size), "x": x}
+    return inputs | {n: np.full_like(x, v) for n, v in exact}
+
+
+def _wanted(subject: Subject, fmt: Format) -> tuple[list[oracle.Wrt], list[oracle.Wrt]]:
+    """Derivatives that are judged, and those that only enter the scale of E."""
+    gated = subject.activation.kind == "gated"
+    # Truth is shared between the plain and the arrays form of the same numbers.
+    numbers = [n for n, v in subject.parameters if v == _representable(v)]
+    parameters = numbers if len(numbers) == len(subject.parameters) else []
+    names = [*(["value"] if gated else []), "x", *parameters]
+    judged: list[oracle.Wrt] = [(), ("x",), ("x", "x"), *((p,) for p in parameters)]
+    if gated:
+        judged += [("value",), ("value", "x")]
+    order = names.index
+    scaling = []
+    for wrt in judged:
+        for name in names:
+            more = tuple(sorted((*wrt, name), key=order))
+            # In 16 bits the plain ulp decides, so that only what comes for free is taken.
+            costly = fmt.half and len(set(more)) > 1
+            if more not in judged and more not in scaling and len(set(more)) <= 2 and not costly:
+                scaling.append(more)
+    return judged, scaling
+
+
+@lru_cache(maxsize=16)
+def _elementwise_truth(subject: Subject, dtype: str) -> tuple[dict[str, np.ndarray], dict[oracle.Wrt, np.ndarray]]:
+    fmt = FORMATS[dtype]
+    inputs = _elementwise_inputs(subject, fmt)
+    return inputs, _cached_truth(subject, inputs, fmt)
+
+
+def _cached_truth(subject: Subject, inputs: Mapping[str, np.ndarray], fmt: Format) -> dict[oracle.Wrt, np.ndarray]:
+    judged, scaling = _wanted(subject, fmt)
+    text = subject.activation.definition
+    name = oracle.key("elementwise", text, fmt.tiny, judged, scaling, *inputs, *inputs.values())
+    packed = oracle.load(name)
+    if packed is None:
+        found = oracle.derivatives(text, inputs, judged, scaling, tiny=fmt.tiny)
+        packed = np.stack([np.stack(found[w]) for w in (*judged, *scaling)])
+        oracle.save(name, packed)
+    return dict(zip((*judged, *scaling), packed))
+
+
+def _select(subject: Subject, order: Order, found: Mapping[oracle.Wrt, np.ndarray], ulps: Mapping[str, Any]) -> Truth:
+    """The truth of one order, its slack from the inputs that are arrays."""
+    wrt = _wrt(order)
+    names = list(ulps)
+    slack = np.zeros(found[()].shape[1])
+    for name, ulp in ulps.items():
+        more = tuple(sorted((*wrt, name), key=names.index))
+        if more in found:
+            with np.errstate(over="ignore", invalid="ignore"):
+                slack = slack + np.abs(found[more][0]) * ulp
+    return Truth(found[wrt][0], found[wrt][1], slack)
+
+
+def _wrt(order: Order) -> oracle.Wrt:
+    if isinstance(order, int):
+        return ("x",) * order
+    return tuple("x" if n == "gate" else n for n in order.split("/"))
+
+
+def _ulps(subject: Subject, inputs: Mapping[str, np.ndarray], fmt: Format) -> dict[str, np.ndarray]:
+    fixed = {n for n, _ in subject.parameters} if subject.form != "arrays" else set()
+    return {n: fmt.ulp(a) for n, a in inputs.items() if n not in fixed}
+
+
+def _subnormal(arrays: Iterable[np.ndarray], fmt: Format) -> np.ndarray:
+    return np.logical_or.reduce([(a != 0) & (np.abs(a) < fmt.smallest) for a in arrays])
+
+
+def _elementwise(case: Case) -> Data:
+    subject, fmt = case.subject, FORMATS[case.dtype]
+    inputs, found = _elementwise_truth(subject, case.dtype)
+    truth = _select(subject, case.order, found, _ulps(subject, inputs, fmt))
+    nan = np.logical_or.reduce([np.isnan(a) for a in inputs.values()])
+    judged = nan | ~np.isnan(truth.high)
+    gated = subject.activation.kind == "gated"
+    by_name = {("gate" if gated and n == "x" else n): a for n, a in inputs.items()}
+    small = _subnormal(inputs.values(), fmt)
+    flushed = None
+    if small.any():
+        columns = np.stack([np.where(np.abs(a[small]) < fmt.smallest, 0.0, a[small]) for a in inputs.values()])
+        distinct, where = np.unique(columns, axis=1, return_inverse=True)
+        zeroed = dict(zip(inputs, distinct))
+        other = _cached_truth(subject, zeroed, fmt)
+        flushed = (small, _select(subject, case.order, other, _ulps(subject, zeroed, fmt))[where.ravel()])
+
+    def shown(i: int) -> Any:
+        values = [float(a[i % len(a)]) for a in by_name.values()][: len(INPUTS[subject.activation.kind])]
+        return values[0] if len(values) == 1 else values
+
+    if subject.form == "packed":
+        value, gate = by_name["value"], by_name["gate"]
+        side = dict(subject.keywords)["gate"]
+        arrays = [np.stack([value, gate] if side == "second" else [gate, value], axis=-1)]
+        if case.order == 1:
+            # The gradient has both halves, packed like the input.
+            partials = [_select(subject, o, found, _ulps(subject, inputs, fmt)) for o in ("value", 1)]
+            halves = partials if side == "second" else partials[::-1]
+            truth = Truth(*(np.stack([getattr(h, f) for h in halves], axis=-1) for f in ("high", "low", "slack")))
+            judged = np.repeat((nan | ~np.isnan(truth.high).any(axis=-1))[:, None], 2, axis=1)
+            if flushed is not None:
+                where = where.ravel()
+                pair = [_select(subject, o, other, _ulps(subject, zeroed, fmt))[where] for o in ("value", 1)]
+                pair = pair if side == "second" else pair[::-1]
+                both = Truth(*(np.stack([getattr(h, f) for h in pair], axis=-1) for f in ("high", "low", "slack")))
+                flushed = (np.repeat(small[:, None], 2, axis=1), both)
+            return _flat(arrays, None, truth, lambda i: shown(i // 2), judged, flushed)
+        return _flat(arrays, None, truth, shown, judged, flushed)
+    arrays = [by_name[n] for n in subject.names]
+    return _flat(arrays, None, truth, shown, judged, flushed)
+
+
+def _flat(arrays: Any, directions: Any, truth: Truth, shown: Any, judged: np.ndarray, flushed: Any) -> Data:
+    flat = Truth(truth.high.ravel(), truth.low.ravel(), truth.slack.ravel())
+    if flushed is not None:
+        small, other = flushed
+        flushed = (small.ravel(), Truth(other.high.ravel(), other.low.ravel(), other.slack.ravel()))
+    return Data(arrays, directions, flat, shown, judged.ravel(), flushed)
+
+
+def _axiswise(case: Case) -> Data:
+    subject, fmt = case.subject, FORMATS[case.dtype]
+    forward = case.mode == "forward"
+    x = points.rows(fmt, every_pattern=case.order == 0 and subject.form == "plain" and subject.default)
+    random = np.random.default_rng(23)
+    weights = np.asarray([-1.5, -1.0, -0.5, 0.25, 0.75, 1.0, 2.0])
+    cotangent, tangent = random.choice(weights, x.shape), random.choice(weights, x.shape)
+    values = [(n, v if subject.form == "arrays" else _computed(v, fmt)) for n, v in subject.parameters]
+    columns = [np.full((len(x), 1), v) for _, v in values]
+    inputs = np.concatenate([x, *columns], axis=1)
+    along = np.concatenate([tangent, *(np.zeros_like(c) for c in columns)], axis=1)
+    names = [n for n, _ in values]
+    by_parameter = isinstance(case.order, str)
+    if by_parameter and forward:
+        along = np.zeros_like(inputs)
+        along[:, points.ROW + names.index(case.order)] = 1.0
+    kind = {0: "value", 2: "second"}.get(case.order, "jvp" if forward else "vjp")  # type: ignore[call-overload]
+    is_array = np.concatenate([np.ones(points.ROW), np.full(len(columns), float(subject.form == "arrays"))])
+    exact = np.where(along == 0, 0.0, fmt.ulp(along)) if by_parameter else fmt.ulp(along) * is_array
+    sweep = len(x) > 1000
+    ulps = None if sweep else (fmt.ulp(inputs) * is_array, fmt.ulp(cotangent), exact)
+    truth = _axis_truth(subject, kind, inputs, cotangent, along, ulps, fmt)
+    parts: Any = slice(0, points.ROW)
+    if kind == "vjp" and by_parameter:
+        at = points.ROW + names.index(case.order)
+        parts = slice(at, at + 1)
+    small = _subnormal(inputs.T, fmt)
+    flushed = None
+    if small.any():
+        zeroed = np.where(np.abs(inputs[small]) < fmt.smallest, 0.0, inputs[small])
+        chosen = None if ulps is None else tuple(u[small] for u in ulps)
+        other = _axis_truth(subject, kind, zeroed, cotangent[small], along[small], chosen, fmt)[:, parts]
+        width = other.shape[1]
+        flushed = (np.repeat(small[:, None], width, axis=1), Truth(other[..., 0], other[..., 1], other[..., 2]))
+    truth = truth[:, parts]
+    width = truth.shape[1]
+    nan = np.isnan(inputs).any(axis=1)
+    judged = nan[:, None] | ~np.isnan(truth[..., 0])
+    directions = {
+        "value": None,
+        "jvp": [along[:, parts.start : parts.stop] if not by_parameter else np.ones((len(x), 1))],
+        "vjp": [cotangent],
+        "second": [cotangent, tangent],
+    }[kind]
+    arrays = [x, *columns] if subject.form == "arrays" else [x]
+    found = Truth(truth[..., 0].copy(), truth[..., 1].copy(), truth[..., 2].copy())
+    return _flat(arrays, directions, found, lambda i: x[i // width].tolist(), judged, flushed)
+
+
+def _axis_truth(
+    subject: Subject,
+    kind: str,
+    inputs: np.ndarray,
+    cotangent: np.ndarray,
+    along: np.ndarray,
+    ulps: Any,
+    fmt: Format,
+) -> np.ndarray:
+    text, names = subject.activation.definition, [n for n, _ in subject.parameters]
+    name = oracle.key("axis", text, kind, names, fmt.tiny, inputs, cotangent, along, *(ulps or ()))
+    found = oracle.load(name)
+    if found is None:
+        found = oracle.along_axis(
+            text,
+            names,
+            kind,
+            inputs,
+            points.ROW,
+            cotangent=cotangent,
+            direction=along,
+            ulps=ulps,
+            tiny=fmt.tiny,
+        )
+        oracle.save(name, found)
+    return found
+
+
+def data(case: Case) -> Data:
+    """The inputs of a case and their true results, from the cache or computed now."""
+    return _axiswise(case) if case.subject.activation.kind == "axiswise" else _elementwise(case)
+
+
+def same_truth(subject: Subject) -> Any:
+    """Equal for subjects whose true values are the same."""
+    form = subject.form if subject.activation.kind == "axiswise" else ""
+    return subject.activation.name, subject.parameters, form
+
+
+def prepare(subject: Subject, dtype: str) -> None:
+    """Put the truth of all orders of a subject into the cache."""
+    if subject.activation.kind != "axiswise":
+        _elementwise(Case(subject, "eager", 0, dtype))
+        return
+    for mode, orders in _orders(subject).items():
+        if mode in ("eager", "reverse", "forward", "second"):
+            for order in orders:
+                _axiswise(Case(subject, mode, order, dtype))

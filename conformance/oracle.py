@@ -1,0 +1,666 @@
+"""True values and derivatives of an activation, from its textbook definition and from nothing else of the core.
+
+The definition, a Python expression in the inputs and parameters, is evaluated in ball arithmetic on truncated power series
+(python-flint's ``arb_series``), whose coefficients are the derivatives. Every ball encloses the true number; the
+precision doubles until it is so small that rounding to the dtype under test is certain.
+
+>>> truth = derivatives("x / (1 + exp(-x))", {"x": np.asarray([0.0])}, [(), ("x",)])
+>>> truth[()][0], truth["x",][0]
+(array([0.]), array([0.5]))
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import itertools
+import math
+import operator
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flint import arb, arb_series, ctx
+
+VERSION = 1
+START, LIMIT = 160, 1 << 15
+#: bits to which a judged number is known, and one that only scales an error.
+JUDGED, SCALING = 110, 16
+#: x = +-inf stands for the limit, which is looked for at these powers of two.
+FAR = (200, 300, 400)
+
+Wrt = tuple[str, ...]
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+class OracleError(Exception):
+    """A definition cannot be read, or its value at a point cannot be made certain."""
+
+
+class _Undecided(Exception):
+    """A condition cannot be decided at the present precision."""
+
+
+# Functions of a definition
+
+
+def _series(u: Any) -> Any:
+    return u if isinstance(u, arb_series) else arb_series([u])
+
+
+def _each(name: str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def call(u: Any) -> Any:
+        return Vector([function(_series(e)) for e in u.entries]) if isinstance(u, Vector) else function(_series(u))
+
+    call.__name__ = name
+    return call
+
+
+def _with_constant(series: Any, constant: Any) -> Any:
+    return arb_series([constant, *list(series)[1:]])
+
+
+def _tanh(u: Any) -> Any:
+    constant = u[0]
+    if abs(constant) < 1:
+        # Near 0 the exponentials cancel: tanh(c + h) by the addition theorem, tanh(h) by its Taylor polynomial.
+        h = _with_constant(u, arb(0))
+        t, th = constant.tanh(), h - h * h * h / 3
+        return (t + th) / (1 + t * th)
+    return 1 - 2 / (1 + (2 * u).exp())
+
+
+def _log1p(u: Any) -> Any:
+    return _with_constant((1 + u).log(), u[0].log1p())
+
+
+def _expm1(u: Any) -> Any:
+    return _with_constant(u.exp(), u[0].expm1())
+
+
+def _sum(u: Any) -> Any:
+    if not isinstance(u, Vector):
+        raise OracleError("sum() and max() are for definitions along an axis, where x is a vector.")
+    return Vector([_total(u.entries)] * len(u.entries))
+
+
+def _max(u: Any) -> Any:
+    if not isinstance(u, Vector):
+        raise OracleError("sum() and max() are for definitions along an axis, where x is a vector.")
+    best = _series(u.entries[0])
+    for entry in map(_series, u.entries[1:]):
+        if _greater(entry[0], best[0]):
+            best = entry
+    return Vector([best] * len(u.entries))
+
+
+def _total(entries: Sequence[Any]) -> Any:
+    total = entries[0]
+    for entry in entries[1:]:
+        total = total + entry
+    return total
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    if isinstance(base, Vector):
+        return Vector([_power(e, exponent) for e in base.entries])
+    if isinstance(exponent, int):
+        if exponent < 0:
+            return 1 / _power(base, -exponent)
+        result: Any = arb(1)
+        for _ in range(exponent):
+            result = result * base
+        return result
+    return (_series(exponent) * _series(base).log()).exp()
+
+
+class Vector:
+    """The entries of one row, with arithmetic between rows or with one number for the whole row."""
+
+    def __init__(self, entries: list[Any]) -> None:
+        self.entries = entries
+
+    def __getitem__(self, i: int) -> Any:
+        raise OracleError("a condition in a definition along an axis must not depend on x.")
+
+
+def _lifted(operation: Callable[[Any, Any], Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    def apply(a: Any, b: Any) -> Vector:
+        first = a.entries if isinstance(a, Vector) else itertools.repeat(a)
+        second = b.entries if isinstance(b, Vector) else itertools.repeat(b)
+        return Vector([operation(p, q) for p, q in zip(first, second)])
+
+    return apply, lambda self, other: apply(other, self)
+
+
+for _name, _operation in (
+    ("add", operator.add),
+    ("sub", operator.sub),
+    ("mul", operator.mul),
+    ("truediv", operator.truediv),
+):
+    _forward, _reflected = _lifted(_operation)
+    setattr(Vector, f"__{_name}__", _forward)
+    setattr(Vector, f"__r{_name}__", _reflected)
+Vector.__neg__ = lambda self: Vector([-e for e in self.entries])  # type: ignore[attr-defined]
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{
+        name: _each(name, operator.methodcaller(name))
+        for name in ("exp", "log", "sqrt", "sin", "cos", "tan", "atan", "erf", "erfc")
+    },
+    "tanh": _each("tanh", _tanh),
+    "log1p": _each("log1p", _log1p),
+    "expm1": _each("expm1", _expm1),
+    "sum": _sum,
+    "max": _max,
+}
+
+
+def _constant(u: Any) -> Any:
+    return u[0] if isinstance(u, (arb_series, Vector)) else arb(u)
+
+
+def _greater(a: Any, b: Any) -> bool:
+    if a > b:
+        return True
+    if a <= b:
+        return False
+    raise _Undecided
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if a == b:
+        return True
+    if a != b:
+        return False
+    raise _Undecided
+
+
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Gt: lambda a, b: _greater(_constant(a), _constant(b)),
+    ast.LtE: lambda a, b: not _greater(_constant(a), _constant(b)),
+    ast.Lt: lambda a, b: _greater(_constant(b), _constant(a)),
+    ast.GtE: lambda a, b: not _greater(_constant(b), _constant(a)),
+    ast.Eq: lambda a, b: _equal(_constant(a), _constant(b)),
+    ast.NotEq: lambda a, b: not _equal(_constant(a), _constant(b)),
+}
+_BINARY = (ast.Add, ast.Sub, ast.Mult, ast.Div)
+
+
+# From text to code
+
+
+class Definition:
+    """A definition, read once: a function of series for each variable.
+
+    Parameters
+    ----------
+    text : a Python expression of + - * / **, comparisons, ``a if c else b``, and, or, not, numbers, ``pi``, the variables
+        and exp, log, sqrt, sin, cos, tan, atan, erf, erfc, tanh, log1p, expm1; along an axis also sum and max. Decimal
+        numbers mean what is written: 0.1 is one tenth.
+    variables : the names that it may use.
+
+    Raises
+    ------
+    OracleError : it is empty, has a syntax error, or uses anything else.
+    """
+
+    def __init__(self, text: str, variables: Sequence[str]) -> None:
+        self.text, self.variables = text, tuple(variables)
+        self._constants: list[str] = []
+        if not text.strip():
+            raise OracleError("the activation has no definition. Give definition='x / (1 + exp(-x))' or the like.")
+        try:
+            tree = ast.parse(text, mode="eval").body
+        except SyntaxError as error:
+            raise OracleError(f"the definition {text!r} is not a Python expression: {error.msg}.") from None
+        body = self._convert(tree)
+        arguments = [ast.arg(v) for v in (*variables, "_k")]
+        function = ast.Lambda(
+            args=ast.arguments(posonlyargs=[], args=arguments, kwonlyargs=[], kw_defaults=[], defaults=[]), body=body
+        )
+        code = compile(ast.fix_missing_locations(ast.Expression(function)), f"<{text}>", "eval")
+        scope = {f"_f_{name}": f for name, f in FUNCTIONS.items()}
+        scope |= {f"_c_{kind.__name__}": f for kind, f in _COMPARE.items()}
+        self._function = eval(code, {"__builtins__": {}, "_power": _power, **scope})  # a whitelist made this tree
+        self._tables: dict[int, list[Any]] = {}
+
+    def _refuse(self, node: ast.AST, what: str) -> OracleError:
+        return OracleError(
+            f"the definition {self.text!r} uses {what}. It may use numbers, pi, {', '.join(self.variables)}, "
+            f"+ - * / **, comparisons, 'a if c else b', and, or, not, and {', '.join(FUNCTIONS)}."
+        )
+
+    def _call(self, name: str, *arguments: ast.expr) -> ast.expr:
+        return ast.Call(func=ast.Name(name, ast.Load()), args=list(arguments), keywords=[])
+
+    def _number(self, text: str) -> ast.expr:
+        if text not in self._constants:
+            self._constants.append(text)
+        index = ast.Constant(self._constants.index(text))
+        return ast.Subscript(value=ast.Name("_k", ast.Load()), slice=index, ctx=ast.Load())
+
+    def _convert(self, node: ast.expr) -> ast.expr:
+        match node:
+            case ast.Constant(value=value) if isinstance(value, (int, float)) and not isinstance(value, bool):
+                return self._number(repr(value))
+            case ast.Name(id="pi"):
+                return self._number("pi")
+            case ast.Name(id=name):
+                if name not in self.variables:
+                    raise self._refuse(node, f"the name {name!r}")
+                return ast.Name(name, ast.Load())
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return ast.UnaryOp(ast.USub(), self._convert(operand))
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                return self._convert(operand)
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return ast.UnaryOp(ast.Not(), self._convert(operand))
+            # The same numbers, without the cancellation that would cost precision:
+            case ast.BinOp(
+                left=ast.Call(func=ast.Name(id="exp"), args=[u]), op=ast.Sub(), right=ast.Constant(value=1)
+            ):
+                return self._call("_f_expm1", self._convert(u))
+            case ast.Call(
+                func=ast.Name(id="log"), args=[ast.BinOp(left=ast.Constant(value=1), op=ast.Add(), right=u)]
+            ):
+                return self._call("_f_log1p", self._convert(u))
+            case ast.BinOp(left=left, op=ast.Pow(), right=right):
+                if isinstance(right, ast.Constant) and isinstance(right.value, int):
+                    return self._call("_power", self._convert(left), ast.Constant(right.value))
+                return self._call("_power", self._convert(left), self._convert(right))
+            case ast.BinOp(left=left, op=op, right=right) if isinstance(op, _BINARY):
+                return ast.BinOp(self._convert(left), op, self._convert(right))
+            case ast.BoolOp(op=op, values=values):
+                return ast.BoolOp(op, [self._convert(v) for v in values])
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                return ast.IfExp(self._convert(test), self._convert(body), self._convert(orelse))
+            case ast.Compare(left=left, ops=ops, comparators=comparators):
+                sides = [self._convert(s) for s in (left, *comparators)]
+                tests = []
+                for op, a, b in zip(ops, sides, sides[1:]):
+                    if type(op) not in _COMPARE:
+                        raise self._refuse(node, f"the comparison {type(op).__name__}")
+                    tests.append(self._call(f"_c_{type(op).__name__}", a, b))
+                return tests[0] if len(tests) == 1 else ast.BoolOp(ast.And(), tests)
+            case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in FUNCTIONS:
+                return self._call(f"_f_{name}", self._convert(argument))
+        raise self._refuse(node, repr(ast.unparse(node)))
+
+    def __call__(self, *values: Any) -> Any:
+        """The value for series (or vectors of series), in the order of `variables`, at the current precision."""
+        table = self._tables.get(ctx.prec)
+        if table is None:
+            table = self._tables[ctx.prec] = [arb.pi() if c == "pi" else arb(c) for c in self._constants]
+        return self._function(*values, table)
+
+
+definition = lru_cache(maxsize=256)(Definition)
+
+
+# Certainty
+
+
+@contextmanager
+def _precision(bits: int, terms: int) -> Iterator[None]:
+    before = ctx.prec, ctx.cap
+    ctx.prec, ctx.cap = bits, terms
+    try:
+        yield
+    finally:
+        ctx.prec, ctx.cap = before
+
+
+def _pair(ball: Any, bits: int, floor: Any) -> tuple[float, float] | None:
+    """A number as the unevaluated sum of two floats, or None while it is uncertain."""
+    if ball.rel_accuracy_bits() >= bits:
+        high = float(ball)
+        return (high, 0.0) if math.isinf(high) else (high, float(ball - high))
+    return (0.0, 0.0) if abs(ball) < floor else None
+
+
+def _certain(
+    count: int, point: Callable[[int], Sequence[tuple[Any, int]]], terms: int, tiny: int, what: Callable[[int], str]
+) -> np.ndarray:
+    """``point(i)`` gives balls and the bits they are needed to; the result has shape (count, balls, 2)."""
+    rows: list[Any] = [None] * count
+    todo = list(range(count))
+    bits = START
+    floor = arb(2) ** tiny
+    while todo:
+        if bits > LIMIT:
+            raise OracleError(f"{what(todo[0])} is not certain at {LIMIT} bits.")
+        again = []
+        with _precision(bits, terms):
+            for i in todo:
+                try:
+                    pairs = [_pair(ball, need, floor) for ball, need in point(i)]
+                except (ValueError, ZeroDivisionError, _Undecided):
+                    again.append(i)
+                    continue
+                if None in pairs:
+                    again.append(i)
+                else:
+                    rows[i] = pairs
+        todo, bits = again, bits * 2
+    return np.asarray(rows, dtype=np.float64).reshape(count, -1, 2)
+
+
+def _settled(far: np.ndarray) -> np.ndarray:
+    """The limit of numbers at three ever farther points (shape (3, ...)): NaN where there is none."""
+    a, b, c = (np.asarray(v, dtype=np.float64) for v in far)
+    with np.errstate(invalid="ignore", over="ignore"):
+        growing = (np.abs(a) < np.abs(b)) & (np.abs(b) < np.abs(c)) & (np.sign(a) == np.sign(c)) & (np.abs(c) > 2.0**100)
+        fading = (np.abs(a) >= np.abs(b)) & (np.abs(b) >= np.abs(c)) & (np.abs(c) < 2.0**-100)
+        same = (a == b) & (b == c)
+    limit = np.where(same, c, np.where(fading, 0.0, np.where(growing, np.copysign(np.inf, c), np.nan)))
+    return limit
+
+
+# Elementwise
+
+
+def _mixed(wrt: Wrt) -> bool:
+    return len(set(wrt)) > 1
+
+
+def _elementwise(
+    text: str, names: tuple[str, ...], arrays: Sequence[np.ndarray], wanted: Sequence[Wrt], scaling: Sequence[Wrt], tiny: int
+) -> np.ndarray:
+    """All finite: shape (points, derivatives, 2)."""
+    f = definition(text, names)
+    everything = [*((w, JUDGED) for w in wanted), *((w, SCALING) for w in scaling)]
+    terms = 1 + max(len(w) for w, _ in everything)
+    columns = [a.tolist() for a in arrays]
+    axes = {n: tuple(int(m == n) for m in names) for n in names}
+    used = sorted({n for w, _ in everything for n in w}, key=names.index) or [names[0]]
+    main = axes[used[0]]
+    plan = []
+    for w, need in everything:
+        different = sorted(set(w), key=names.index)
+        if len(different) <= 1:
+            direction = axes[different[0]] if different else main
+            plan.append((w, need, direction, None, None))
+            continue
+        if len(different) > 2:
+            raise OracleError(f"no rule for the derivative {w}.")
+        twice, once = sorted(different, key=w.count, reverse=True)
+        plus = tuple(p + q for p, q in zip(axes[twice], axes[once]))
+        minus = tuple(p - q for p, q in zip(axes[twice], axes[once]))
+        plan.append((w, need, plus, (axes[twice], minus), axes[once]))
+    directions = {d for _, _, p, others, once in plan for d in (p, once, *((others[0],) if others else ())) if d}
+    directions |= {others[1] for w, _, _, others, _ in plan if others and len(w) == 3}
+
+    def point(i: int) -> list[tuple[Any, int]]:
+        at = [c[i] for c in columns]
+        along: dict[Any, Any] = {}
+        for direction in directions:
+            along[direction] = _series(f(*(arb_series([v, s]) if s else arb(v) for v, s in zip(at, direction))))
+        balls = []
+        for w, need, direction, others, once in plan:
+            order = len(w)
+            if others is None:
+                ball = along[direction][order]
+                balls.append((ball if order < 2 else ball * (2 if order == 2 else 6), need))
+            elif order == 2:
+                balls.append((along[direction][2] - along[others[0]][2] - along[once][2], need))
+            else:
+                balls.append((along[direction][3] - along[others[1]][3] - 2 * along[once][3], need))
+        return balls
+
+    return _certain(
+        len(columns[0]), point, terms, tiny, lambda i: f"{text!r} at {dict(zip(names, (c[i] for c in columns)))}"
+    )
+
+
+def derivatives(
+    text: str,
+    inputs: Mapping[str, np.ndarray],
+    wanted: Sequence[Wrt],
+    scaling: Sequence[Wrt] = (),
+    *,
+    tiny: int = -1100,
+) -> dict[Wrt, Pair]:
+    """Derivatives of an elementwise definition.
+
+    Parameters
+    ----------
+    text : the definition.
+    inputs : a float64 array for each variable, all of one shape. At an infinite entry the limit is meant.
+    wanted : what to differentiate in, ``()`` for the value, ``("x", "x")`` for the second derivative, up to order 3 in
+        at most two different variables.
+    scaling : further ones that are needed to a few digits only.
+    tiny : magnitudes below 2**tiny may be given as 0.
+
+    Returns
+    -------
+    dict : for each derivative a pair of float64 arrays, high and low, whose unevaluated sum is the true number to 110
+        bits. NaN where an input is NaN and where there is no limit.
+    """
+    names = tuple(inputs)
+    arrays = [np.asarray(a, dtype=np.float64).ravel() for a in inputs.values()]
+    everything = [*wanted, *scaling]
+    result = np.full((arrays[0].size, len(everything), 2), np.nan)
+    nan = np.logical_or.reduce([np.isnan(a) for a in arrays])
+    infinite = np.logical_or.reduce([np.isinf(a) for a in arrays]) & ~nan
+    finite = ~nan & ~infinite
+    if finite.any():
+        result[finite] = _elementwise(text, names, [a[finite] for a in arrays], wanted, scaling, tiny)
+    if infinite.any():
+        far = [
+            _elementwise(
+                text,
+                names,
+                [np.where(np.isinf(a), np.copysign(2.0**k, a), a)[infinite] for a in arrays],
+                wanted,
+                scaling,
+                -1000,
+            )[..., 0]
+            for k in FAR
+        ]
+        result[infinite, :, 0] = _settled(np.stack(far))
+        result[infinite, :, 1] = 0.0
+    shape = np.asarray(next(iter(inputs.values()))).shape
+    return {w: (result[:, i, 0].reshape(shape), result[:, i, 1].reshape(shape)) for i, w in enumerate(everything)}
+
+
+# Along an axis
+
+#: what can be asked for, and how many times that differentiates.
+KINDS = {"value": 0, "jvp": 1, "vjp": 1, "second": 2}
+
+
+def _axis(
+    text: str,
+    names: tuple[str, ...],
+    kind: str,
+    rows: np.ndarray,
+    width: int,
+    cotangent: np.ndarray,
+    direction: np.ndarray,
+    ulps: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
+    tiny: int,
+) -> np.ndarray:
+    """All finite: shape (rows, results, 3), the true number as high and low, and its slack."""
+    f = definition(text, names)
+    size = rows.shape[1]
+    units = [tuple(float(i == j) for j in range(size)) for i in range(size)]
+    everything = rows.tolist(), cotangent.tolist(), direction.tolist()
+    widths = [u.tolist() for u in ulps] if ulps is not None else None
+    order = KINDS[kind] + (ulps is not None)
+    # The second derivative is bilinear in two directions, the third trilinear: both by polarisation.
+    add = lambda *vs: tuple(map(sum, zip(*vs)))  # noqa: E731
+
+    def point(i: int) -> list[tuple[Any, int]]:
+        at, c, d = (e[i] for e in everything)
+        memory: dict[Any, list[Any]] = {}
+
+        def along(v: tuple[float, ...]) -> list[Any]:
+            found = memory.get(v)
+            if found is None:
+                z = [arb_series([p, q] if order else [p]) for p, q in zip(at, v)]
+                y = f(Vector(z[:width]), *z[width:])
+                found = memory[v] = [_series(e) for e in y.entries]
+            return found
+
+        def first(v: tuple[float, ...]) -> list[Any]:
+            return [e[1] for e in along(v)]
+
+        def second(v: tuple[float, ...], w: tuple[float, ...]) -> list[Any]:
+            return [p[2] - q[2] - r[2] for p, q, r in zip(along(add(v, w)), along(v), along(w))]
+
+        def contract(entries: Sequence[Any], weights: Sequence[float] = c) -> Any:
+            return _total([e * arb(s) for e, s in zip(entries, weights)])
+
+        def third(u: tuple[float, ...], v: tuple[float, ...], w: tuple[float, ...]) -> Any:
+            signs = ((1, (u, v, w)), (-1, (u, v)), (-1, (u, w)), (-1, (v, w)), (1, (u,)), (1, (v,)), (1, (w,)))
+            return _total([s * contract([e[3] for e in along(add(*vs))]) for s, vs in signs])
+
+        t = tuple(d)
+        if kind == "value":
+            judged = [e[0] for e in along(units[0])]
+        elif kind == "jvp":
+            judged = first(t)
+        elif kind == "vjp":
+            judged = [contract(first(u)) for u in units]
+        else:
+            judged = [contract(second(t, u)) for u in units[:width]]
+        balls = [(b, JUDGED) for b in judged]
+        if widths is None:
+            return balls
+        ulp_z, ulp_c, ulp_d = (w[i] for w in widths)
+        slack: list[Any] = []
+        if kind == "value":
+            partials = [first(u) for u in units]
+            for j in range(width):
+                slack.append(_total([abs(p[j]) * arb(s) for p, s in zip(partials, ulp_z)]))
+        elif kind == "jvp":
+            partials, curved = [first(u) for u in units], [second(t, u) for u in units]
+            for j in range(width):
+                own = _total([abs(p[j]) * arb(s) for p, s in zip(partials, ulp_d)])
+                slack.append(own + _total([abs(p[j]) * arb(s) for p, s in zip(curved, ulp_z)]))
+        elif kind == "vjp":
+            for u in units:
+                own = _total([abs(p) * arb(s) for p, s in zip(first(u), ulp_c)])
+                slack.append(own + _total([abs(contract(second(u, v))) * arb(s) for v, s in zip(units, ulp_z)]))
+        else:
+            for u in units[:width]:
+                own = _total([abs(p) * arb(s) for p, s in zip(second(t, u), ulp_c)])
+                other = _total([abs(contract(second(v, u))) * arb(s) for v, s in zip(units, ulp_d)])
+                slack.append(own + other + _total([abs(third(t, u, v)) * arb(s) for v, s in zip(units, ulp_z)]))
+        return balls + [(b, SCALING) for b in slack]
+
+    pairs = _certain(len(rows), point, order + 1, tiny, lambda i: f"{text!r} ({kind}) at the row {rows[i].tolist()}")
+    count = pairs.shape[1] if ulps is None else pairs.shape[1] // 2
+    slack = np.zeros((len(rows), count, 1)) if ulps is None else pairs[:, count:, :1]
+    return np.concatenate([pairs[:, :count], slack], axis=2)
+
+
+def along_axis(
+    text: str,
+    parameters: Sequence[str],
+    kind: str,
+    rows: np.ndarray,
+    width: int,
+    *,
+    cotangent: np.ndarray,
+    direction: np.ndarray,
+    ulps: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    tiny: int = -1100,
+) -> np.ndarray:
+    """Values and derivatives of a definition along an axis, row by row.
+
+    Parameters
+    ----------
+    text, parameters : the definition and the names of its parameters.
+    kind : "value"; "jvp" along `direction`; "vjp", the gradient of the sum of the result weighted by `cotangent`;
+        "second", the derivative of that along `direction`.
+    rows : shape (rows, inputs); the first `width` entries are x, the others the parameters.
+    cotangent, direction : shapes (rows, width) and (rows, inputs).
+    ulps : the ulp of every entry of rows, cotangent and direction; without them no slack is computed.
+    tiny : magnitudes below 2**tiny may be given as 0.
+
+    Returns
+    -------
+    array of shape (rows, results, 3) : high and low part of the true number, and its slack: how far an ulp in each input
+        moves it. NaN where an input is NaN and where there is no limit.
+    """
+    names = ("x", *parameters)
+    nan, infinite = np.isnan(rows).any(axis=1), np.isinf(rows).any(axis=1)
+    infinite &= ~nan
+    finite = ~nan & ~infinite
+    results = width if kind in ("value", "jvp", "second") else rows.shape[1]
+    out = np.full((len(rows), results, 3), np.nan)
+
+    def evaluate(which: np.ndarray, replaced: np.ndarray, floor: int) -> np.ndarray:
+        chosen = None if ulps is None else tuple(u[which] for u in ulps)
+        return _axis(text, names, kind, replaced, width, cotangent[which], direction[which], chosen, floor)
+
+    if finite.any():
+        out[finite] = evaluate(finite, rows[finite], tiny)
+    if infinite.any():
+        # Infinities that go at different speeds must have the same limit as ones that go together.
+        limits = []
+        for speed in (0.0, 0.125):
+            rate = 1 + speed * np.arange(rows.shape[1])
+            far = [
+                evaluate(
+                    infinite,
+                    np.where(np.isinf(rows), np.copysign(2.0**k * rate, rows), rows)[infinite],
+                    -1000,
+                )
+                for k in FAR
+            ]
+            limits.append(_settled(np.stack(far)))
+        limit, other = limits
+        judged = limit[..., 0]
+        agree = judged == other[..., 0]
+        out[infinite, :, 0] = np.where(agree, judged, np.nan)
+        out[infinite, :, 1] = 0.0
+        out[infinite, :, 2] = np.where(np.isfinite(limit[..., 2]), limit[..., 2], 0.0)
+    return out
+
+
+# Cache
+
+
+def cache_directory() -> Path:
+    """Where true values are kept: the environment variable MULTIACT_CACHE, or ~/.cache/multiact."""
+    return Path(os.environ.get("MULTIACT_CACHE") or Path.home() / ".cache" / "multiact")
+
+
+def key(*parts: Any) -> str:
+    """A name for everything a result depends on: text, numbers and arrays."""
+    digest = hashlib.sha256(str(VERSION).encode())
+    for part in parts:
+        digest.update(b"|")
+        digest.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
+    return digest.hexdigest()[:32]
+
+
+def load(name: str) -> np.ndarray | None:
+    """A cached array, or None when there is none that can be read."""
+    try:
+        return np.load(cache_directory() / "truth" / f"{name}.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def save(name: str, array: np.ndarray) -> None:
+    """Put an array into the cache: written whole under another name, then renamed."""
+    folder = cache_directory() / "truth"
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, array)
+        os.replace(temporary, folder / f"{name}.npy")
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

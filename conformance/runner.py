@@ -1,0 +1,537 @@
+"""Running cases: one in this process, a backend in this process, or all backends in processes of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import importlib
+import io
+import math
+import multiprocessing
+import os
+import platform
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+import multiact
+from multiact.declaration import DTYPES, Activation, Budget
+from multiact.dispatch import BUILTIN, backend_names, installed, require
+from multiact.errors import BackendNotAvailableError, MultiactError, ParameterError
+from multiact.protocols import Harness
+from multiact.registry import get, names
+
+from . import cases as catalogue
+from . import measure, oracle
+from .cases import Case, Order
+from .points import FORMATS
+
+MODES = ("eager", "compiled", "xla", "vmapped", "reverse", "forward", "second")
+KERAS = ("torch", "jax", "tensorflow")
+#: Longest first, so that the last process to end is a short one.
+BACKENDS = ("torch", "keras-torch", "tensorflow", "keras-tensorflow", "jax", "keras-jax", "numpy")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report. `worst_at`, `got` and `wanted` describe the worst point; infinities are "inf" and "-inf"."""
+
+    activation: str
+    setting: str
+    backend: str
+    mode: str
+    dtype: str
+    device: str
+    order: Order
+    points: int
+    worst_error: float | str | None
+    worst_ulp: float | str | None
+    worst_at: Any
+    share_correctly_rounded: float | None
+    nonfinite_disagreements: int
+    budget: float
+    verdict: str
+    reason: str
+    got: float | str | None = None
+    wanted: float | str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be run; everything a process of its own needs to know, so names only.
+
+    Attributes
+    ----------
+    backends : "keras" is there as keras-torch, keras-jax, keras-tensorflow.
+    modes : None for all.
+    """
+
+    backends: tuple[str, ...]
+    activations: tuple[str, ...]
+    dtypes: tuple[str, ...] = DTYPES
+    modes: tuple[str, ...] | None = None
+    device: str = "cpu"
+    native: bool = False
+
+
+class RequestError(ParameterError):
+    """Conformance was asked for something that does not exist or is not installed."""
+
+
+# What was asked for
+
+
+def _expand(name: str) -> list[str]:
+    """The backends that a name stands for."""
+    if name == "keras":
+        return [f"keras-{below}" for below in KERAS if installed(below)]
+    return [name]
+
+
+def _frameworks(name: str) -> tuple[str, ...]:
+    return ("keras", name.removeprefix("keras-")) if name.startswith("keras") else (name,)
+
+
+def request(
+    backends: Sequence[str] = (),
+    activations: Sequence[str] = (),
+    dtypes: Sequence[str] = (),
+    modes: Sequence[str] = (),
+    device: str = "cpu",
+    native: bool = False,
+) -> Request:
+    """A checked request; empty sequences mean everything that is installed.
+
+    Raises
+    ------
+    RequestError : a dtype or mode does not exist.
+    BackendNotAvailableError : a backend does not exist, or its framework is not installed.
+    UnknownActivationError : an activation does not exist.
+    """
+    known = (*BACKENDS, "keras", *(n for n in backend_names() if n not in BUILTIN))
+    for name in backends:
+        if name not in known:
+            raise BackendNotAvailableError(f"no backend is named {name!r}. There are: {', '.join(sorted(known))}.")
+        for framework in _frameworks(name):
+            require(framework)
+    if not backends:
+        backends = [n for n in known if n != "keras" and all(map(installed, _frameworks(n)))]
+    for given, accepted, what in ((dtypes, DTYPES, "dtype"), (modes, MODES, "mode")):
+        for name in given:
+            if name not in accepted:
+                raise RequestError(f"no {what} is named {name!r}. There are: {', '.join(accepted)}.")
+    chosen = dict.fromkeys(b for name in backends for b in _expand(name))
+    return Request(
+        tuple(chosen),
+        tuple(dict.fromkeys(get(n).name for n in activations)) or tuple(names()),
+        tuple(dict.fromkeys(dtypes)) or DTYPES,
+        tuple(dict.fromkeys(modes)) or None,
+        device,
+        native,
+    )
+
+
+def load_harness(name: str) -> Harness:
+    """The harness of a backend, in this process. For Keras the process must not have loaded it on another framework."""
+    if name.startswith("keras-"):
+        below = name.removeprefix("keras-")
+        os.environ["KERAS_BACKEND"] = below
+        name = "keras"
+    if name in BUILTIN:
+        require(name)
+        return cast(Harness, importlib.import_module(f"multiact.backends.{name}.harness").harness)
+    module = type(multiact.dispatch.backend(name)).__module__.rpartition(".")[0]
+    return cast(Harness, importlib.import_module(f"{module}.harness").harness)
+
+
+# One case
+
+
+@lru_cache(maxsize=1)
+def _known() -> list[dict[str, str]]:
+    text = Path(__file__).with_name("known.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text).get("known", [])
+
+
+def known_reason(case: Case, backend: str) -> str | None:
+    """The reason listed in known.toml for this case, if any."""
+    facts = {
+        "activation": case.subject.activation.name,
+        "backend": backend,
+        "mode": case.mode,
+        "dtype": case.dtype,
+        "order": str(case.order),
+    }
+    for entry in _known():
+        if all(fnmatch.fnmatchcase(value, str(entry.get(key, "*"))) for key, value in facts.items()):
+            return str(entry["reason"])
+    return None
+
+
+def _number(value: float) -> float | str:
+    """A number that JSON can hold."""
+    return float(value) if math.isfinite(value) else str(float(value))
+
+
+def _shown(value: Any) -> Any:
+    return [_number(v) for v in value] if isinstance(value, list) else _number(value)
+
+
+def _degree(order: Order) -> int:
+    return order if isinstance(order, int) else 1 + order.count("/")
+
+
+def run_case(harness: Harness, case: Case) -> Row:
+    """Evaluate and judge one case. Whatever goes wrong becomes a failing row with the reason."""
+    started = time.perf_counter()
+    activation, fmt = case.subject.activation, FORMATS[case.dtype]
+    degree = _degree(case.order)
+    usual, own = Budget().order(degree), activation.budget.order(degree)
+    identity: dict[str, Any] = {
+        "activation": activation.name,
+        "setting": case.peer.title if case.peer else case.subject.setting,
+        "backend": harness.name,
+        "mode": case.mode,
+        "dtype": case.dtype,
+        "device": case.device,
+        "order": case.order,
+        "budget": measure.HALF_ULPS if fmt.half else usual,
+    }
+
+    def without_figures(verdict: str, reason: str, points: int = 0) -> Row:
+        reason = " ".join(reason.split())[:400]
+        seconds = round(time.perf_counter() - started, 4)
+        return Row(
+            **identity,
+            points=points,
+            worst_error=None,
+            worst_ulp=None,
+            worst_at=None,
+            share_correctly_rounded=None,
+            nonfinite_disagreements=0,
+            verdict=verdict,
+            reason=reason,
+            seconds=seconds,
+        )
+
+    try:
+        data = catalogue.data(case)
+        call = case.peer or case.subject.call(harness)
+        result = harness.evaluate(
+            call,
+            data.arrays,
+            wrt=case.wrt,
+            mode=case.mode,
+            dtype=case.dtype,
+            device=case.device,
+            directions=data.directions,
+        )
+    except NotImplementedError as error:
+        if isinstance(error, MultiactError):
+            return without_figures("fail", f"{type(error).__name__}: {error}")
+        return without_figures("skip", str(error) or "not supported by the framework")
+    except Exception as error:  # noqa: BLE001 - any crash of a case is a finding, not the end of the run
+        reason = known_reason(case, harness.name)
+        return without_figures("known" if reason else "fail", reason or f"{type(error).__name__}: {error}")
+    got = np.asarray(result.values, dtype=np.float64).ravel()
+    truth = data.truth
+    if result.dtype != case.dtype:
+        return without_figures("fail", f"the result is {result.dtype}, the input {case.dtype}", got.size)
+    if got.size != truth.high.size:
+        return without_figures("fail", f"the result has {got.size} entries, expected {truth.high.size}", got.size)
+    found = measure.errors(got, truth, fmt)
+    if data.flushed is not None and case.dtype in harness.flushes:
+        where, other = data.flushed
+        found = measure.best(found, measure.spread(measure.errors(got[where], other, fmt), where))
+    found = measure.only(found, data.judged)
+    index = np.flatnonzero(data.judged)
+    figures = measure.summary(found)
+    at = None if figures.at is None else int(index[figures.at])
+    within = figures.disagreements == 0 and _within(figures, usual, fmt.half, activation.kind == "axiswise" and degree > 0)
+    verdict, reason = "pass", ""
+    if not within:
+        reason = known_reason(case, harness.name) or ""
+        declared = activation.budget.reason and figures.disagreements == 0 and figures.worst_error <= own
+        verdict = "known" if reason or declared else "fail"
+        reason = reason or (activation.budget.reason if declared else _why(figures, usual, fmt.half))
+        if declared:
+            identity["budget"] = own
+    return Row(
+        **identity,
+        points=figures.points,
+        worst_error=_number(figures.worst_error),
+        worst_ulp=_number(figures.worst_ulp),
+        worst_at=None if at is None else _shown(data.shown(at)),
+        share_correctly_rounded=figures.share,
+        nonfinite_disagreements=figures.disagreements,
+        verdict=verdict,
+        reason=reason,
+        got=None if at is None else _number(got[at]),
+        wanted=None if at is None else _number(truth.rounded(fmt)[at]),
+        seconds=round(time.perf_counter() - started, 4),
+    )
+
+
+def _within(figures: measure.Summary, budget: float, half: bool, contracted: bool) -> bool:
+    if not half:
+        return figures.worst_error <= budget
+    # A product of a Jacobian with a vector can cancel, so that there the inputs are allowed for.
+    worst = figures.worst_error if contracted else figures.worst_ulp
+    return worst <= measure.HALF_ULPS and figures.share >= measure.HALF_SHARE
+
+
+def _why(figures: measure.Summary, budget: float, half: bool) -> str:
+    if figures.disagreements:
+        return f"{figures.disagreements} results are infinite or NaN where the truth is not, or the reverse"
+    if half:
+        share = f"{figures.share:.2%} correctly rounded (at least {measure.HALF_SHARE:.1%})"
+        return f"{figures.worst_ulp:.3g} ulp at worst (at most {measure.HALF_ULPS:g}), {share}"
+    return f"E = {figures.worst_error:.3g}, budget {budget:g}"
+
+
+# A backend
+
+
+def backend_cases(harness: Harness, asked: Request) -> list[Case]:
+    """The cases of a request on one backend.
+
+    Raises
+    ------
+    RequestError : the device is not there.
+    """
+    devices = harness.devices()
+    if asked.device not in devices:
+        raise RequestError(f"{harness.name} has no device {asked.device!r} here. There are: {', '.join(devices)}.")
+    activations = [get(n) for n in asked.activations]
+    return catalogue.cases(
+        harness, activations, dtypes=asked.dtypes, modes=asked.modes, device=asked.device, native=asked.native
+    )
+
+
+def run_here(harness: Harness, asked: Request) -> list[Row]:
+    """All cases of one backend in this process."""
+    return [run_case(harness, case) for case in backend_cases(harness, asked)]
+
+
+def _failure(backend: str, asked: Request, reason: str, case: Mapping[str, Any] | None = None) -> Row:
+    facts = {"activation": "*", "setting": "", "mode": "*", "dtype": "*", "order": 0, **(case or {})}
+    return Row(
+        **facts,
+        backend=backend,
+        device=asked.device,
+        points=0,
+        worst_error=None,
+        worst_ulp=None,
+        worst_at=None,
+        share_correctly_rounded=None,
+        nonfinite_disagreements=0,
+        budget=0.0,
+        verdict="fail",
+        reason=reason,
+    )
+
+
+def _facts(case: Case) -> dict[str, Any]:
+    setting = case.peer.title if case.peer else case.subject.setting
+    return {
+        "activation": case.subject.activation.name,
+        "setting": setting,
+        "mode": case.mode,
+        "dtype": case.dtype,
+        "order": case.order,
+    }
+
+
+def worker(name: str, asked: Request, channel: Any, log: str) -> None:
+    """The body of a backend's process: sends ("plan", versions, cases), ("row", row) for each case, ("done",)."""
+    # Whatever the frameworks print goes to the log, which is quoted if the process dies.
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Two backends run at a time, each on its share of the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
+    try:
+        harness = load_harness(name)
+        plan = backend_cases(harness, asked)
+        channel.send(("plan", dict(harness.versions()), [_facts(c) for c in plan]))
+        for case in plan:
+            channel.send(("row", run_case(harness, case)))
+        channel.send(("done",))
+    except MultiactError as error:
+        channel.send(("refused", str(error)))
+    finally:
+        channel.close()
+
+
+# All backends
+
+
+def _truth(subject: catalogue.Subject, dtype: str) -> None:
+    catalogue.prepare(subject, dtype)
+
+
+def _prepare_by_name(activation: str, number: int, dtype: str) -> str | None:
+    """In a pool: the truth of one subject. A definition that cannot be evaluated fails its cases later, with the reason."""
+    try:
+        _truth(catalogue.subjects(get(activation))[number], dtype)
+    except oracle.OracleError as error:
+        return str(error)
+    return None
+
+
+def prepare(asked: Request, advance: Callable[[str, int, int], None], processes: int = 2) -> None:
+    """Compute all true values that are not in the cache yet, in a pool of processes."""
+    distinct: dict[Any, tuple[str, int, str]] = {}
+    for name in asked.activations:
+        with contextlib.suppress(oracle.OracleError):
+            for i, subject in enumerate(catalogue.subjects(get(name))):
+                for dtype in asked.dtypes:
+                    distinct.setdefault((catalogue.same_truth(subject), dtype), (name, i, dtype))
+    tasks = list(distinct.values())
+    # 16-bit dtypes take longest.
+    tasks.sort(key=lambda t: not FORMATS[t[2]].half)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        futures = [pool.submit(_prepare_by_name, *task) for task in tasks]
+        for done, (future, task) in enumerate(zip(futures, tasks), start=1):
+            future.result()
+            advance(f"true values: {task[0]}", done, len(tasks))
+
+
+def run(
+    asked: Request,
+    *,
+    advance: Callable[[str, int, int], None] = lambda what, done, total: None,
+    processes: int = 2,
+) -> tuple[dict[str, Any], list[Row]]:
+    """All backends of a request, each in a process of its own, `processes` at a time.
+
+    Parameters
+    ----------
+    asked : see `request`.
+    advance : told what is running, how much is done, and how much there is.
+
+    Returns
+    -------
+    (environment, rows). A backend whose process dies has failing rows, with the reason, for the case that killed it and
+    for the cases it did not come to.
+
+    Raises
+    ------
+    RequestError : a backend does not have the device.
+    """
+    environment = _environment(asked)
+    started = time.perf_counter()
+    if not asked.native:
+        prepare(asked, advance, processes)
+    environment["seconds"] = {"true values": round(time.perf_counter() - started, 1)}
+    context = multiprocessing.get_context("spawn")
+    waiting, running = list(asked.backends), {}
+    rows: list[Row] = []
+    totals: dict[str, int] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            while waiting or running:
+                while waiting and len(running) < processes:
+                    name = waiting.pop(0)
+                    log = Path(folder, f"{name}.log")
+                    log.touch()
+                    ours, theirs = context.Pipe(duplex=False)
+                    process = context.Process(target=worker, args=(name, asked, theirs, str(log)), daemon=True)
+                    process.start()
+                    theirs.close()
+                    running[ours] = _Running(name, process, log, time.perf_counter())
+                for channel in connection.wait(list(running), timeout=1.0):
+                    state = running[cast(Any, channel)]
+                    try:
+                        kind, *content = cast(Any, channel).recv()
+                    except (EOFError, ConnectionError):
+                        kind, content = "ended", []
+                    if kind == "plan":
+                        environment["versions"].update(content[0])
+                        state.plan = content[1]
+                        totals[state.name] = len(content[1])
+                    elif kind == "row":
+                        rows.append(content[0])
+                        state.done += 1
+                        all_known = len(totals) == len(asked.backends)
+                        total = sum(totals.values())
+                        estimate = total if all_known else total * len(asked.backends) // max(1, len(totals))
+                        advance(f"{state.name}: {content[0].activation}", len(rows), max(estimate, len(rows)))
+                    elif kind == "refused":
+                        raise RequestError(content[0])
+                    elif kind == "done":
+                        state.finished = True
+                    else:
+                        state.process.join()
+                        environment["seconds"][state.name] = round(time.perf_counter() - state.started, 1)
+                        rows += state.left_over(asked)
+                        del running[cast(Any, channel)]
+        finally:
+            for state in running.values():
+                state.process.terminate()
+                state.process.join()
+    environment["seconds"]["all"] = round(time.perf_counter() - started, 1)
+    return environment, rows
+
+
+class _Running:
+    """A backend's process and how far it has come."""
+
+    def __init__(self, name: str, process: Any, log: Path, started: float) -> None:
+        self.name, self.process, self.log, self.started = name, process, log, started
+        self.plan: list[dict[str, Any]] | None = None
+        self.done, self.finished = 0, False
+
+    def left_over(self, asked: Request) -> list[Row]:
+        """Failing rows for what a process that died left undone."""
+        if self.finished:
+            return []
+        code = self.process.exitcode
+        how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        said = f": {' | '.join(lines[-3:])[-300:]}" if lines else ""
+        if self.plan is None:
+            return [_failure(self.name, asked, f"the process of the backend did not start ({how}){said}")]
+        rest = self.plan[self.done :]
+        first = f"the process died in this case ({how}){said}"
+        later = f"not run: the process died before ({how})"
+        return [_failure(self.name, asked, later if i else first, case) for i, case in enumerate(rest)]
+
+
+def _environment(asked: Request) -> dict[str, Any]:
+    return {
+        "multiact": multiact.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "device": asked.device,
+        "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "native": asked.native,
+        "versions": {"numpy": np.__version__},
+    }
+
+
+def failed(rows: Sequence[Row]) -> bool:
+    """Whether any case missed its budget."""
+    return any(row.verdict == "fail" for row in rows)
+
+
+def as_json(environment: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+    """The report as JSON values."""
+    return {"environment": dict(environment), "rows": [asdict(row) for row in rows]}

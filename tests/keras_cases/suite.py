@@ -1,0 +1,497 @@
+"""The Keras backend on one framework. tests/test_keras.py runs this file in three processes, one for each KERAS_BACKEND.
+
+All three exchange saved models through the folder named by MULTIACT_KERAS_EXCHANGE.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import multiact as ma
+import multiact.backends.keras as mk
+from multiact import registry
+from multiact.backends.keras.adapter import framework
+from multiact.errors import (
+    BackendNotAvailableError,
+    InputError,
+    ParameterError,
+    ShapeError,
+    UnknownActivationError,
+)
+from multiact.protocols import Harness
+
+FRAMEWORK = keras.backend.backend()
+EXCHANGE = Path(os.environ["MULTIACT_KERAS_EXCHANGE"])
+NAMES = ma.names()
+KINKS = (0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 3.0, -3.0, 6.0)
+POINTWISE = [n for n in NAMES if ma.get(n).kind == "pointwise"]
+LEARNABLE = [(n, p.name) for n in POINTWISE for p in ma.get(n).parameters]
+
+
+def required(activation: ma.Activation) -> dict[str, float]:
+    return dict(activation.examples[0]) if any(p.default is None for p in activation.parameters) else {}
+
+
+def points(*shape: int) -> np.ndarray:
+    x = np.random.default_rng(0).normal(size=shape).astype("float32") * 2
+    x.flat[: len(KINKS)] = KINKS
+    return x
+
+
+def tensor(x):
+    return keras.ops.convert_to_tensor(x)
+
+
+def array(x) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(x))
+
+
+def gradient(function, x: np.ndarray) -> np.ndarray:
+    """The gradient of the sum of a function, by the framework's own reverse mode."""
+    if FRAMEWORK == "jax":
+        import jax
+
+        return np.asarray(jax.grad(lambda v: function(v).sum())(x))
+    if FRAMEWORK == "torch":
+        t = tensor(x).requires_grad_()
+        function(t).sum().backward()
+        return t.grad.numpy()
+    import tensorflow as tf
+
+    t = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(t)
+        y = function(t)
+    return tape.gradient(y, t).numpy()
+
+
+def weight_gradient(layer, x: np.ndarray) -> np.ndarray:
+    """The gradient of the sum of a layer's output in its only weight."""
+    (weight,) = layer.trainable_variables
+    if FRAMEWORK == "jax":
+        import jax
+
+        value = jax.grad(lambda w: layer.stateless_call([w], [], x)[0].sum())(weight.value)
+        return np.asarray(value)
+    if FRAMEWORK == "torch":
+        layer(tensor(x)).sum().backward()
+        return weight.value.grad.numpy()
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        y = layer(tensor(x))
+    return tf.convert_to_tensor(tape.gradient(y, weight.value)).numpy()
+
+
+def everything() -> keras.Model:
+    """A functional model with functions, layers, learnable parameters, gates and options."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((6, 8))
+    x = keras.layers.Dense(8, activation=mk.leaky_relu)(inputs)
+    x = mk.gelu(x, approximate="tanh")
+    x = keras.layers.Dense(8, activation=ma.silu)(x)
+    x = keras.layers.Dense(8, activation=mk.get("softplus", beta=2.0))(x)
+    x = mk.PReLU(shared_axes=[1])(x)
+    x = mk.SwiGLU(axis=1, gate="second", learnable="beta", channel_axis=-1)(x)
+    x = mk.GELU(approximate="tanh")(x)
+    x = mk.glu(x, keras.layers.Dense(8)(x))
+    x = keras.layers.LSTM(8, activation=mk.mish, return_sequences=True)(x)
+    x = mk.Softmax(axis=1, temperature=0.5)(x) + mk.log_softmax(x)
+    return keras.Model(inputs, x)
+
+
+def test_models_are_written_for_the_other_frameworks() -> None:
+    model = everything()
+    for weight in model.weights:  # so that nothing is at a start value that loading would restore by itself
+        weight.assign(weight + 0.1 * np.random.default_rng(len(weight.shape)).normal(size=weight.shape))
+    x = points(3, 6, 8)
+    y = array(model(x))
+    assert np.isfinite(y).all()
+    model.save(EXCHANGE / f"{FRAMEWORK}-model.keras")
+    np.savez(EXCHANGE / f"{FRAMEWORK}-partial.npz", x=x, y=y)
+    os.replace(EXCHANGE / f"{FRAMEWORK}-partial.npz", EXCHANGE / f"{FRAMEWORK}.npz")  # complete once it is there
+    again = keras.saving.load_model(EXCHANGE / f"{FRAMEWORK}-model.keras")
+    np.testing.assert_array_equal(array(again(x)), y)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_function_layer_and_symbolic_agree(name: str) -> None:
+    activation = ma.get(name)
+    given = required(activation)
+    function, layer = mk.backend.function(activation), mk.backend.layer(activation)(**given)
+    x = points(5, 4, 8)
+    y = array(function(x, **given))
+    want = mk_numpy(activation)(x.astype("float64"), **given)
+    np.testing.assert_allclose(y, want, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(array(layer(x)), y)
+    symbol = keras.Input((4, 8))
+    for result in (function(symbol, **given), layer(symbol)):
+        assert result.shape == (None, *y.shape[1:]) and result.dtype == "float32"
+    assert layer.compute_output_shape((None, 4, 8)) == (None, *y.shape[1:])
+    model = keras.Model(symbol, function(symbol, **given))
+    np.testing.assert_allclose(array(model(x)), y, rtol=1e-6, atol=1e-6)
+
+
+def mk_numpy(activation: ma.Activation):
+    return ma.dispatch.backend("numpy").function(activation)
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_gradient_is_the_declared_derivative(name: str) -> None:
+    activation = ma.get(name)
+    given = required(activation)
+    x = points(64)
+    layer = mk.backend.layer(activation)(**given, **({"learnable": False} if activation.parameters else {}))
+    want = activation.derivative(x, **given)
+    np.testing.assert_allclose(gradient(layer, x), want, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize(("name", "parameter"), LEARNABLE)
+def test_gradient_in_a_learnable_parameter_is_the_declared_partial(name: str, parameter: str) -> None:
+    activation = ma.get(name)
+    given = required(activation)
+    x = points(16, 3, 4)
+    partial = activation.derivative(x.astype("float64"), wrt=parameter, **given)
+    layer_type = mk.backend.layer(activation)
+    for keywords, axes in (({"channel_axis": 1}, (0, 2)), ({"shared_axes": [1, 2]}, (0, 1, 2))):
+        layer = layer_type(**given, learnable=parameter, **keywords)
+        layer.build(x.shape)
+        got = weight_gradient(layer, x)
+        np.testing.assert_allclose(got.ravel(), partial.sum(axis=axes).ravel(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_round_trip(name: str) -> None:
+    activation = ma.get(name)
+    layer_type = mk.backend.layer(activation)
+    settings = [required(activation), *map(dict, activation.examples)]
+    if activation.parameters:
+        settings += [{**required(activation), "learnable": True, "channel_axis": -1, "dtype": "mixed_bfloat16"}]
+    x = points(5, 8)
+    for given in settings:
+        layer = layer_type(**given, name="here")
+        config = json.loads(json.dumps(layer.get_config()))
+        again = layer_type.from_config(config)
+        assert again.get_config() == layer.get_config()
+        assert again.dtype_policy.name == layer.dtype_policy.name and again.name == "here"
+        np.testing.assert_array_equal(
+            array(keras.ops.cast(again(x), "float32")), array(keras.ops.cast(layer(x), "float32"))
+        )
+        assert keras.saving.get_registered_name(layer_type) == f"multiact>{activation.class_name}"
+
+
+def test_initializer_regularizer_and_constraint_survive_saving() -> None:
+    layer = mk.PReLU(
+        alpha_initializer=keras.initializers.RandomUniform(0.1, 0.2, seed=3),
+        negative_slope_regularizer=keras.regularizers.L2(0.5),
+        negative_slope_constraint="non_neg",
+        shared_axes=[1],
+    )
+    again = mk.PReLU.from_config(json.loads(json.dumps(layer.get_config())))
+    again(points(4, 5, 6))
+    assert again.negative_slope.shape == (1, 6)
+    slope = array(again.negative_slope)
+    assert ((slope > 0.1) & (slope < 0.2)).all() and slope.std() > 0
+    np.testing.assert_allclose(array(again.losses[0]), 0.5 * (slope**2).sum(), rtol=1e-6)
+    assert isinstance(again.negative_slope.constraint, keras.constraints.NonNeg)
+
+
+def test_activation_argument_is_saved_as_ours_whatever_it_is_taken_from(tmp_path: Path) -> None:
+    x = points(4, 6)
+    for function in (mk.leaky_relu, ma.leaky_relu, framework().function(ma.get("leaky_relu")), mk.get("swish")):
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, activation=function)])
+        model.save(tmp_path / "model.keras")
+        again = keras.saving.load_model(tmp_path / "model.keras")
+        np.testing.assert_array_equal(array(again(x)), array(model(x)))  # Keras' own leaky_relu has slope 0.2
+        assert "multiact>" in json.dumps(model.layers[-1].get_config())
+
+
+def test_get() -> None:
+    assert mk.get("swish") is mk.silu and mk.get("multiact>silu") is mk.silu
+    assert mk.get(None) is keras.activations.linear and mk.get(mk.mish) is mk.mish
+    x = points(32)
+    steep = mk.get("leaky_relu", negative_slope=0.25)
+    np.testing.assert_array_equal(array(steep(x)), array(mk.leaky_relu(x, negative_slope=0.25)))
+    restored = mk.get(json.loads(json.dumps(keras.activations.serialize(steep))))
+    np.testing.assert_array_equal(array(restored(x)), array(steep(x)))
+    with pytest.raises(UnknownActivationError, match="silu"):
+        mk.get("sillu")
+    with pytest.raises(ParameterError, match="slope"):
+        mk.get("leaky_relu", slope=0.2)
+
+
+def test_inside_other_layers_and_cloned() -> None:
+    model = keras.Sequential(
+        [
+            keras.Input((5, 4)),
+            keras.layers.TimeDistributed(mk.SwiGLU()),
+            keras.layers.GRU(6, activation=mk.softsign, return_sequences=True),
+            keras.layers.Activation(mk.hard_swish),
+            mk.PReLU(channel_axis=2),
+        ]
+    )
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    x = points(3, 5, 4)
+    np.testing.assert_allclose(array(clone(x)), array(model(x)), rtol=1e-6, atol=1e-6)
+    assert model.output_shape == (None, 5, 6)
+
+
+def test_weights_file(tmp_path: Path) -> None:
+    def build() -> keras.Model:
+        return keras.Sequential([keras.Input((4,)), mk.SiLU(learnable=True, channel_axis=-1), mk.PReLU()])
+
+    model, again = build(), build()
+    for weight in model.weights:
+        weight.assign(np.arange(4) / 8 + 0.1)
+    model.save_weights(tmp_path / "w.weights.h5")
+    again.load_weights(tmp_path / "w.weights.h5")
+    x = points(7, 4)
+    np.testing.assert_array_equal(array(again(x)), array(model(x)))
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_learnable_parameter_trains_in_fit(jit_compile: bool) -> None:
+    x = points(256, 3)
+    slopes = np.asarray([0.6, -0.2, 0.1], "float32")
+    model = keras.Sequential([keras.Input((3,)), mk.LeakyReLU(learnable=True, channel_axis=-1)])
+    model.compile(keras.optimizers.SGD(0.3), "mse", jit_compile=jit_compile)
+    history = model.fit(x, np.where(x > 0, x, slopes * x), epochs=12, batch_size=64, verbose=0).history["loss"]
+    assert history[-1] < 1e-3 * history[0]
+    np.testing.assert_allclose(array(model.layers[0].negative_slope), slopes, atol=0.02)
+
+
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_mixed_precision(half: str) -> None:
+    from ml_dtypes import bfloat16
+
+    dtype = np.float16 if half == "float16" else bfloat16
+    x = points(64, 4).astype(dtype)
+    wide = x.astype("float32")
+    layer = mk.LeakyReLU(0.1, learnable=True, dtype=f"mixed_{half}")
+    y = layer(tensor(wide))
+    assert keras.backend.standardize_dtype(y.dtype) == half
+    assert layer.compute_output_spec(keras.KerasTensor((None, 4), half)).dtype == half
+    assert keras.backend.standardize_dtype(layer.negative_slope.dtype) == "float32"
+    # The slope is not rounded to 16 bits before it is used, the result is rounded once.
+    want = np.where(wide > 0, wide, wide * np.float32(0.1)).astype(dtype).astype("float32")
+    np.testing.assert_array_equal(array(keras.ops.cast(y, "float32")), want)
+    exact = mk.GELU(dtype=f"mixed_{half}")(tensor(wide))
+    got = array(keras.ops.cast(exact, "float32")).astype(dtype)
+    want = ma.gelu(wide.astype("float64")).astype(dtype)
+    step = np.abs(got.view("int16").astype(int) - want.view("int16").astype(int))
+    assert step.max() <= 1 and (step == 0).mean() > 0.99
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, dtype=f"mixed_{half}"), layer])
+    assert model(wide).dtype == y.dtype
+
+
+def test_masks_pass_through() -> None:
+    tokens = np.asarray([[1, 2, 0, 0], [3, 0, 0, 0]])
+    embedded = keras.layers.Embedding(5, 6, mask_zero=True)(tokens)
+    for layer in (mk.GELU(), mk.SwiGLU(), mk.LogSoftmax(), mk.PReLU(shared_axes=[1])):
+        np.testing.assert_array_equal(array(layer(embedded)._keras_mask), tokens != 0)
+    assert getattr(mk.SwiGLU(axis=1)(embedded), "_keras_mask", None) is None  # it would have the wrong length
+
+
+def test_softmax_mask() -> None:
+    x = points(3, 4)
+    mask = np.asarray([[True, True, False, True], [False] * 4, [True] * 4])
+    layer = mk.Softmax()
+    y = array(layer(x, mask=mask))
+    np.testing.assert_array_equal(y[~mask], 0)
+    np.testing.assert_allclose(y, array(keras.layers.Softmax()(x, mask=mask)), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(y.sum(axis=-1), [1, 0, 1], rtol=1e-6)
+    weights = tensor(np.arange(4, dtype="float32"))
+    slopes = gradient(lambda v: layer(v, mask=tensor(mask)) * weights, x)
+    assert np.isfinite(slopes).all() and (slopes[~mask] == 0).all() and (slopes[mask] != 0).all()
+    with pytest.raises(ShapeError, match="mask must broadcast"):
+        layer(x, mask=mask[:, :3])
+
+
+def test_keras_spellings() -> None:
+    x = points(4, 5, 6, 3)
+    for ours, native in (
+        (mk.LeakyReLU(negative_slope=0.3), keras.layers.LeakyReLU()),
+        (mk.LeakyReLU(0.3), keras.layers.LeakyReLU(0.3)),
+        (mk.ELU(alpha=0.5), keras.layers.ELU(alpha=0.5)),
+        (mk.ReLU(max_value=None, negative_slope=0.0), keras.layers.ReLU(None, 0.0)),
+        (mk.Softmax(axis=1), keras.layers.Softmax(axis=1)),
+        (mk.PReLU("ones", shared_axes=[1, 2]), keras.layers.PReLU("ones", shared_axes=[1, 2])),
+        (mk.PReLU(alpha_initializer="zeros"), keras.layers.PReLU()),
+    ):
+        np.testing.assert_allclose(array(ours(x)), array(native(x)), rtol=1e-6, atol=1e-6)
+        assert [w.shape for w in ours.weights] == [w.shape for w in native.weights]
+    default = mk.PReLU()
+    default(x)
+    assert default.negative_slope.shape == (5, 6, 3)
+    np.testing.assert_array_equal(array(default.negative_slope), np.float32(0.25))
+
+
+def test_gated_of_two_inputs() -> None:
+    a, b = points(4, 6), points(4, 6)[::-1].copy()
+    packed = np.concatenate([a, b], axis=-1)
+    layer = mk.SwiGLU(learnable=True, channel_axis=-1)
+    np.testing.assert_array_equal(array(layer(tensor(a), tensor(b))), array(mk.SwiGLU()(packed)))
+    assert layer.beta.shape == (6,)
+    left, right = keras.Input((6,)), keras.Input((6,))
+    model = keras.Model([left, right], layer(left, right) + mk.swiglu(left, right))
+    again = keras.Model.from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    np.testing.assert_array_equal(array(again([a, b])), array(model([a, b])))
+    with pytest.raises(ShapeError, match="one shape"):
+        mk.swiglu(left, keras.Input((5,)))
+
+
+def test_variables_and_symbolic_parameters() -> None:
+    x = points(8, 3)
+    variable, slope = keras.Variable(x), keras.Variable(np.float32(0.3))
+    np.testing.assert_array_equal(array(mk.gelu(variable)), array(mk.gelu(x)))
+    np.testing.assert_array_equal(array(ma.gelu(variable)), array(mk.gelu(x)))
+    np.testing.assert_array_equal(
+        array(mk.leaky_relu(x, negative_slope=slope)), array(mk.leaky_relu(x, negative_slope=0.3))
+    )
+    np.testing.assert_array_equal(
+        array(ma.get("mish").derivative(variable)), array(ma.get("mish").derivative(tensor(x)))
+    )
+    values, slopes = keras.Input((3,)), keras.Input((3,))
+    model = keras.Model([values, slopes], ma.leaky_relu(values, negative_slope=slopes))
+    again = keras.Model.from_config(model.get_config())
+    given = np.linspace(-1, 1, 24, dtype="float32").reshape(8, 3)
+    np.testing.assert_allclose(array(again([x, given])), np.where(x > 0, x, given * x), rtol=1e-6)
+
+
+def test_an_activation_of_ones_own() -> None:
+    try:
+        cube_plus = ma.define(
+            "cube_plus",
+            lambda xp, x, /, *, shift: x * x * x + shift,
+            {"x": lambda xp, x, /, *, shift: 3 * x * x, "shift": lambda xp, x, /, *, shift: xp.ones_like(x)},
+            parameters={"shift": 1.0},
+        )
+        x = points(16, 2)
+        symbol = keras.Input((2,))
+        model = keras.Model(symbol, mk.CubePlus(learnable="shift")(mk.cube_plus(symbol, shift=0.5)))
+        again = keras.Model.from_config(model.get_config())
+        np.testing.assert_allclose(array(again(x)), (x**3 + 0.5) ** 3 + 1, rtol=1e-5)
+        np.testing.assert_allclose(gradient(mk.cube_plus, x), 3 * x * x, rtol=1e-6)
+        # Known to Keras' saving as soon as it is defined: a script that loads a model need not touch the names first.
+        known = keras.saving.get_custom_objects()
+        assert keras.saving.get_registered_name(cube_plus) == "multiact>cube_plus"
+        assert known["multiact>cube_plus"] is mk.cube_plus and known["multiact>CubePlus"] is mk.CubePlus
+    finally:
+        registry.unregister("cube_plus")
+
+
+def test_input_errors() -> None:
+    whole = np.arange(4)
+    for call in (mk.gelu, mk.GELU(), mk.Softmax(), mk.SwiGLU()):
+        for wrong in (whole, whole > 1, keras.KerasTensor((None, 4), "int32")):
+            with pytest.raises(InputError, match="real floating-point"):
+                call(wrong)
+    with pytest.raises(InputError, match="functional model"):
+        ma.get("mish").derivative(keras.Input((3,)))
+
+
+def test_shape_errors() -> None:
+    odd = points(4, 5)
+    for wrong in (odd, keras.Input((5,))):
+        for call in (mk.glu, mk.GLU()):
+            with pytest.raises(ShapeError, match="must be even"):
+                call(wrong)
+        for call in (mk.Softmax(axis=2), mk.GLU(axis=-3)):
+            with pytest.raises(ShapeError, match="out of range"):
+                call(wrong)
+    assert mk.glu(keras.Input((None, 4)), axis=1).shape == (None, None, 4)
+    with pytest.raises(ParameterError, match="does not broadcast"):
+        mk.leaky_relu(keras.Input((5,)), negative_slope=np.ones(4, "float32"))
+    layer = mk.PReLU(channel_axis=1)
+    layer(points(4, 3, 5))
+    with pytest.raises(ValueError, match="expected axis 1"):
+        layer(points(4, 2, 5))
+    with pytest.raises(ShapeError, match="batch axis"):
+        mk.PReLU(channel_axis=0)(odd)
+    with pytest.raises(ParameterError, match=r"shared_axes=\.\.\."):
+        mk.PReLU()(keras.Input((None, None, 3)))
+    assert mk.PReLU(shared_axes=[1, 2])(keras.Input((None, None, 3))).shape == (None, None, None, 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: mk.LeakyReLU(slope=0.2), "no parameter 'slope'"),
+        (lambda: mk.LeakyReLU(0.2, 0.3), "at most 1 positional"),
+        (lambda: mk.LeakyReLU(0.2, negative_slope=0.3), "given twice"),
+        (lambda: mk.LeakyReLU(negative_slope=np.ones(3)), "must be a number"),
+        (lambda: mk.Softshrink(lambd=-1.0), "must be in"),
+        (lambda: mk.Softmax(axis=[1, 2]), "must be an integer"),
+        (lambda: mk.GELU(approximate="erf"), "must be one of"),
+        (lambda: mk.GELU(learnable=True), "no parameters"),
+        (lambda: mk.LeakyReLU(learnable="alpha"), "negative_slope"),
+        (lambda: mk.LeakyReLU(channel_axis=1), "learnable="),
+        (lambda: mk.PReLU(channel_axis=1, shared_axes=[2]), "not both"),
+        (lambda: mk.SiLU(beta_initializer="ones"), "learnable="),
+        (lambda: mk.ReLU(max_value=6.0), "ReLU6"),
+        (lambda: mk.ReLU(None, 0.1), "LeakyReLU"),
+        (lambda: mk.Threshold(), "needs threshold"),
+    ],
+)
+def test_constructor_errors(make, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        make()
+
+
+def test_harness_runs_the_layer_and_the_natives_of_this_framework(monkeypatch: pytest.MonkeyPatch) -> None:
+    from multiact.backends.keras.harness import NATIVES, harness
+
+    assert isinstance(harness, Harness) and harness.name == f"keras-{FRAMEWORK}"
+    assert harness.versions()["keras"] == keras.__version__ and FRAMEWORK in harness.versions()
+    x = np.round(np.linspace(-5, 5, 64) * 16) / 16
+    calls = []
+    call_layer = mk.SiLU.call
+    monkeypatch.setattr(mk.SiLU, "call", lambda self, inputs: calls.append(self) or call_layer(self, inputs))
+    silu = harness.function(ma.get("silu"))
+    for dtype in harness.dtypes:
+        result = harness.evaluate(silu, [x], dtype=dtype)
+        assert result.dtype == dtype and calls.pop().compute_dtype == dtype
+        np.testing.assert_allclose(result.values, ma.silu(x), rtol=0.01 if dtype == "bfloat16" else 2e-3)
+    slope = harness.evaluate(silu, [x], wrt=(0,))
+    np.testing.assert_allclose(slope.values, ma.get("silu").derivative(x), rtol=1e-5, atol=1e-6)
+    both = harness.evaluate(lambda v, beta: silu(v, beta=beta), [x, np.full(x.shape, 1.5)], wrt=(1,))
+    np.testing.assert_allclose(both.values, ma.get("silu").derivative(x, wrt="beta", beta=1.5), rtol=1e-5, atol=1e-6)
+    assert set(NATIVES) <= set(NAMES) and not harness.natives(ma.get("quick_gelu"))
+    for name in NATIVES:
+        activation = ma.get(name)
+        (native,) = harness.natives(activation)
+        inputs = [x, x[::-1]] if activation.kind == "gated" else [x]
+        want = mk_numpy(activation)(*inputs, **native.parameters)
+        np.testing.assert_allclose(harness.evaluate(native.call, inputs).values, want, rtol=1e-4, atol=1e-5)
+
+
+def test_names() -> None:
+    assert {"gelu", "GELU", "hard_silu", "get"} <= set(dir(mk))
+    with pytest.raises(UnknownActivationError, match="multiact.backends.keras"):
+        mk.gellu  # noqa: B018
+
+
+def test_another_keras_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: "openvino")
+    with pytest.raises(BackendNotAvailableError, match="KERAS_BACKEND"):
+        framework()
+
+
+@pytest.mark.parametrize("other", [f for f in ("torch", "jax", "tensorflow") if f != FRAMEWORK])
+def test_models_of_the_other_frameworks_load(other: str) -> None:
+    deadline = time.monotonic() + 150
+    while not (EXCHANGE / f"{other}.npz").exists():
+        assert time.monotonic() < deadline, f"the process for {other} has not written its model"
+        time.sleep(0.5)
+    saved = np.load(EXCHANGE / f"{other}.npz")
+    model = keras.saving.load_model(EXCHANGE / f"{other}-model.keras")
+    np.testing.assert_allclose(array(model(saved["x"])), saved["y"], rtol=4e-6, atol=4e-6)

@@ -1,0 +1,125 @@
+"""What README and CONTRIBUTING show is what happens."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import multiact as ma
+from multiact import dispatch
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def blocks(text, language):
+    """The fenced blocks of a language, without their indentation."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", text, flags=re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(block) for _, block in found]
+
+
+def test_the_first_screen():
+    first = README.split("\n## ")[0]
+    assert len(first.splitlines()) <= 30
+    assert ">>> " in first and "pip install 'multiact[torch]'" in first
+
+
+@pytest.mark.skipif(not all(map(dispatch.installed, dispatch.BUILTIN)), reason="needs every framework")
+def test_examples_of_the_readme():
+    """In a process of their own, as a reader would type them: one session from the first block to the last."""
+    code = f"""
+import doctest, sys
+text = sys.stdin.read()
+test = doctest.DocTestParser().get_doctest(text, {{}}, "README.md", "README.md", 0)
+runner = doctest.DocTestRunner(optionflags={doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS})
+runner.run(test)
+print(runner.tries, "tried")
+sys.exit(runner.failures)
+"""
+    session = "\n".join(blocks(README, "python"))
+    done = subprocess.run([sys.executable, "-c", code], input=session, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert int(re.search(r"(\d+) tried", done.stdout)[1]) > 15
+
+
+def test_commands_of_the_documents_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z-]+)", README + CONTRIBUTING)) - {"anew"}
+    assert named and named <= targets, named - targets
+    for path in re.findall(
+        r"`((?:multiact|backends|tools|tests|conformance|benchmarks)/[\w/.]*)`", README + CONTRIBUTING
+    ):
+        assert (ROOT / path).exists(), path
+    for path in re.findall(r"\]\(([\w.]+)\)", README):
+        assert (ROOT / path).is_file(), path
+
+
+def test_every_activation_is_in_the_changelog():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    for name in ma.names():
+        if name != "gelu_tanh":
+            assert re.search(rf"\b{name}\b", text), name
+    assert "gelu (exact and tanh)" in text
+
+
+@pytest.fixture
+def with_the_example(tmp_path):
+    """A copy of the packages with the example of CONTRIBUTING as one more file of the catalogue."""
+    for room in ("multiact", "backends", "conformance", "benchmarks"):
+        for path in (ROOT / room).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                target = tmp_path / ("" if room == "multiact" else "multiact") / path.relative_to(ROOT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(path.read_bytes())
+    (example,) = [b for b in blocks(CONTRIBUTING, "python") if "pointwise(" in b]
+    (tmp_path / "multiact" / "catalog" / "radial.py").write_text(example, encoding="utf-8")
+
+    def run(code, *arguments):
+        source = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{textwrap.dedent(code)}"
+        return subprocess.run([sys.executable, "-c", source, *arguments], capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_one_file_adds_an_activation_everywhere(with_the_example):
+    done = with_the_example(
+        """
+        import multiact as ma, numpy as np
+        assert "radial" in ma.__file__ or "gaussian" in ma.names()
+        gaussian = ma.get("gaussian")
+        assert ma.gaussian(np.asarray([0.0, -np.inf, np.inf])).tolist() == [1.0, 0.0, 0.0]
+        assert gaussian.derivative(np.asarray([-np.inf, 0.0, np.inf])).tolist() == [0.0, 0.0, 0.0]
+        assert np.isnan(gaussian.derivative(np.asarray(np.nan), order=2))
+        x = np.linspace(-9, 9, 200_001)
+        assert abs(np.abs(gaussian.derivative(x)).max() / gaussian.lipschitz - 1) < 1e-8
+
+        from multiact import dispatch, stubs
+        assert set(stubs.stale()) == set(stubs.available().values())
+        for name in stubs.available():
+            text = stubs.generate(name)
+            assert "def gaussian(" in text and ("class Gaussian(" in text) == (name in ("torch", "keras"))
+        for name in dispatch.BUILTIN:
+            if dispatch.installed(name):
+                backend = dispatch.backend(name)
+                assert backend.function(gaussian).__name__ == "gaussian"
+                assert not getattr(backend, "has_layers", False) or backend.layer(gaussian).__name__ == "Gaussian"
+        """
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_file_adds_an_activation_to_the_commands(with_the_example):
+    pytest.importorskip("typer")
+    pytest.importorskip("flint")
+    shown = with_the_example("from multiact.cli import main; main(sys.argv[1:])", "show", "gaussian")
+    assert shown.returncode == 0 and "Broomhead" in shown.stdout, shown.stderr
+    small = ["--backend", "numpy", "--activation", "gaussian", "--dtype", "float32", "--dtype", "float64"]
+    judged = with_the_example("from multiact.cli import main; main(sys.argv[1:])", "conformance", *small)
+    assert judged.returncode == 0 and "gaussian" in judged.stdout, judged.stdout + judged.stderr
