@@ -21,8 +21,10 @@ Array = Any
 Order = int | str
 
 INPUTS = {"pointwise": ("x",), "gated": ("value", "gate"), "axiswise": ("x",)}
-#: What multiplies the gate; five, so that no bit pattern always meets the same one.
+#: What multiplies the gate; five, so that no bit pattern always meets the same one. In 16 bits powers of two, since a
+#: product of two short numbers is a tie so often that float32 cannot round it as an exact product would be.
 VALUES = (1.0, -0.75, 3.0, -0.03125, 24.0)
+POWERS = (1.0, -0.5, 4.0, -0.03125, 16.0)
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,9 @@ def subjects(activation: Activation) -> list[Subject]:
     examples = [dict(e) for e in activation.examples]
     if required:
         if not examples:
-            raise oracle.OracleError(f"{activation.name} needs {required[0]}, which has no default. Give examples=[...].")
+            raise oracle.OracleError(
+                f"{activation.name} needs {required[0]}, which has no default. Give examples=[...]."
+            )
         first = examples.pop(0)
         given = tuple((n, float(v)) for n, v in first.items())
         start = {**defaults, **first}
@@ -160,14 +164,10 @@ def subjects(activation: Activation) -> list[Subject]:
             chosen = tuple((n, float(v)) for n, v in {**start, **example}.items())  # type: ignore[arg-type]
             keywords = tuple((n, float(v)) for n, v in {**dict(given), **example}.items())
             found.append(Subject(activation, "plain", chosen, keywords, default=False))
-            found.append(
-                Subject(activation, "arrays", tuple((n, _representable(v)) for n, v in chosen), default=False)
-            )
+            found.append(Subject(activation, "arrays", tuple((n, _representable(v)) for n, v in chosen), default=False))
     if activation.kind == "gated":
         for side in GATE_SIDES:
-            found.append(
-                Subject(activation, "packed", numbers, (*given, ("axis", -1), ("gate", side)), default=False)
-            )
+            found.append(Subject(activation, "packed", numbers, (*given, ("axis", -1), ("gate", side)), default=False))
     for option in activation.options:
         for choice, name in (option.variants or {}).items():
             target = get(name)
@@ -318,7 +318,7 @@ def _elementwise_inputs(subject: Subject, fmt: Format) -> dict[str, np.ndarray]:
     x = grid(subject.activation, exact, fmt.name)
     inputs = {"x": x}
     if subject.activation.kind == "gated":
-        inputs = {"value": np.resize(np.asarray(VALUES), x.size), "x": x}
+        inputs = {"value": np.resize(np.asarray(POWERS if fmt.half else VALUES), x.size), "x": x}
     return inputs | {n: np.full_like(x, v) for n, v in exact}
 
 
@@ -363,28 +363,32 @@ def _cached_truth(subject: Subject, inputs: Mapping[str, np.ndarray], fmt: Forma
     return dict(zip((*judged, *scaling), packed))
 
 
-def _select(subject: Subject, order: Order, found: Mapping[oracle.Wrt, np.ndarray], ulps: Mapping[str, Any]) -> Truth:
+def _select(
+    subject: Subject,
+    order: Order,
+    found: Mapping[oracle.Wrt, np.ndarray],
+    inputs: Mapping[str, np.ndarray],
+    fmt: Format,
+) -> Truth:
     """The truth of one order, its slack from the inputs that are arrays."""
     wrt = _wrt(order)
-    names = list(ulps)
+    names = list(inputs)
+    numbers = [] if subject.form == "arrays" else [n for n, _ in subject.parameters]
     slack = np.zeros(found[()].shape[1])
-    for name, ulp in ulps.items():
+    for name, values in inputs.items():
         more = tuple(sorted((*wrt, name), key=names.index))
-        if more in found:
+        if more in found and name not in numbers:
             with np.errstate(over="ignore", invalid="ignore"):
-                slack = slack + np.abs(found[more][0]) * ulp
-    return Truth(found[wrt][0], found[wrt][1], slack)
+                slack = slack + np.abs(found[more][0]) * fmt.ulp(values)
+    multiplied = subject.activation.kind == "gated" and "value" not in wrt
+    factor = inputs["value"] if multiplied else np.ones_like(slack)
+    return Truth(found[wrt][0], found[wrt][1], slack, factor)
 
 
 def _wrt(order: Order) -> oracle.Wrt:
     if isinstance(order, int):
         return ("x",) * order
     return tuple("x" if n == "gate" else n for n in order.split("/"))
-
-
-def _ulps(subject: Subject, inputs: Mapping[str, np.ndarray], fmt: Format) -> dict[str, np.ndarray]:
-    fixed = {n for n, _ in subject.parameters} if subject.form != "arrays" else set()
-    return {n: fmt.ulp(a) for n, a in inputs.items() if n not in fixed}
 
 
 def _subnormal(arrays: Iterable[np.ndarray], fmt: Format) -> np.ndarray:
@@ -394,7 +398,7 @@ def _subnormal(arrays: Iterable[np.ndarray], fmt: Format) -> np.ndarray:
 def _elementwise(case: Case) -> Data:
     subject, fmt = case.subject, FORMATS[case.dtype]
     inputs, found = _elementwise_truth(subject, case.dtype)
-    truth = _select(subject, case.order, found, _ulps(subject, inputs, fmt))
+    truth = _select(subject, case.order, found, inputs, fmt)
     nan = np.logical_or.reduce([np.isnan(a) for a in inputs.values()])
     judged = nan | ~np.isnan(truth.high)
     gated = subject.activation.kind == "gated"
@@ -406,7 +410,7 @@ def _elementwise(case: Case) -> Data:
         distinct, where = np.unique(columns, axis=1, return_inverse=True)
         zeroed = dict(zip(inputs, distinct))
         other = _cached_truth(subject, zeroed, fmt)
-        flushed = (small, _select(subject, case.order, other, _ulps(subject, zeroed, fmt))[where.ravel()])
+        flushed = (small, _select(subject, case.order, other, zeroed, fmt)[where.ravel()])
 
     def shown(i: int) -> Any:
         values = [float(a[i % len(a)]) for a in by_name.values()][: len(INPUTS[subject.activation.kind])]
@@ -418,16 +422,12 @@ def _elementwise(case: Case) -> Data:
         arrays = [np.stack([value, gate] if side == "second" else [gate, value], axis=-1)]
         if case.order == 1:
             # The gradient has both halves, packed like the input.
-            partials = [_select(subject, o, found, _ulps(subject, inputs, fmt)) for o in ("value", 1)]
-            halves = partials if side == "second" else partials[::-1]
-            truth = Truth(*(np.stack([getattr(h, f) for h in halves], axis=-1) for f in ("high", "low", "slack")))
+            halves: list[Order] = ["value", 1] if side == "second" else [1, "value"]
+            truth = Truth.stack([_select(subject, o, found, inputs, fmt) for o in halves])
             judged = np.repeat((nan | ~np.isnan(truth.high).any(axis=-1))[:, None], 2, axis=1)
             if flushed is not None:
-                where = where.ravel()
-                pair = [_select(subject, o, other, _ulps(subject, zeroed, fmt))[where] for o in ("value", 1)]
-                pair = pair if side == "second" else pair[::-1]
-                both = Truth(*(np.stack([getattr(h, f) for h in pair], axis=-1) for f in ("high", "low", "slack")))
-                flushed = (np.repeat(small[:, None], 2, axis=1), both)
+                pair = Truth.stack([_select(subject, o, other, zeroed, fmt)[where.ravel()] for o in halves])
+                flushed = (np.repeat(small[:, None], 2, axis=1), pair)
             return _flat(arrays, None, truth, lambda i: shown(i // 2), judged, flushed)
         return _flat(arrays, None, truth, shown, judged, flushed)
     arrays = [by_name[n] for n in subject.names]
@@ -435,11 +435,9 @@ def _elementwise(case: Case) -> Data:
 
 
 def _flat(arrays: Any, directions: Any, truth: Truth, shown: Any, judged: np.ndarray, flushed: Any) -> Data:
-    flat = Truth(truth.high.ravel(), truth.low.ravel(), truth.slack.ravel())
     if flushed is not None:
-        small, other = flushed
-        flushed = (small.ravel(), Truth(other.high.ravel(), other.low.ravel(), other.slack.ravel()))
-    return Data(arrays, directions, flat, shown, judged.ravel(), flushed)
+        flushed = (flushed[0].ravel(), flushed[1].ravel())
+    return Data(arrays, directions, truth.ravel(), shown, judged.ravel(), flushed)
 
 
 def _axiswise(case: Case) -> Data:
@@ -468,6 +466,13 @@ def _axiswise(case: Case) -> Data:
     if kind == "vjp" and by_parameter:
         at = points.ROW + names.index(case.order)
         parts = slice(at, at + 1)
+    # What a result that is flushed to zero would have been multiplied with.
+    parts_of_product = {"value": [], "jvp": [inputs, along], "vjp": [inputs, cotangent]}.get(
+        kind, [inputs, cotangent, along]
+    )
+    factor = np.ones(len(x))
+    for part in parts_of_product:
+        factor *= np.maximum(1.0, np.where(np.isfinite(part), np.abs(part), 0.0).sum(axis=1).clip(max=1e30))
     small = _subnormal(inputs.T, fmt)
     flushed = None
     if small.any():
@@ -475,11 +480,14 @@ def _axiswise(case: Case) -> Data:
         chosen = None if ulps is None else tuple(u[small] for u in ulps)
         other = _axis_truth(subject, kind, zeroed, cotangent[small], along[small], chosen, fmt)[:, parts]
         width = other.shape[1]
-        flushed = (np.repeat(small[:, None], width, axis=1), Truth(other[..., 0], other[..., 1], other[..., 2]))
+        flushed = (np.repeat(small[:, None], width, axis=1), _columns(other, factor[small]))
     truth = truth[:, parts]
     width = truth.shape[1]
     nan = np.isnan(inputs).any(axis=1)
     judged = nan[:, None] | ~np.isnan(truth[..., 0])
+    if kind != "value":
+        # A derivative that grows without limit towards an infinite input is not asked for there.
+        judged &= ~(np.isinf(truth[..., 0]) & np.isinf(inputs).any(axis=1)[:, None])
     directions = {
         "value": None,
         "jvp": [along[:, parts.start : parts.stop] if not by_parameter else np.ones((len(x), 1))],
@@ -487,8 +495,12 @@ def _axiswise(case: Case) -> Data:
         "second": [cotangent, tangent],
     }[kind]
     arrays = [x, *columns] if subject.form == "arrays" else [x]
-    found = Truth(truth[..., 0].copy(), truth[..., 1].copy(), truth[..., 2].copy())
-    return _flat(arrays, directions, found, lambda i: x[i // width].tolist(), judged, flushed)
+    return _flat(arrays, directions, _columns(truth, factor), lambda i: x[i // width].tolist(), judged, flushed)
+
+
+def _columns(found: np.ndarray, factor: np.ndarray) -> Truth:
+    high, low, slack = (np.ascontiguousarray(found[..., i]) for i in range(3))
+    return Truth(high, low, slack, np.broadcast_to(factor[:, None], high.shape))
 
 
 def _axis_truth(

@@ -6,9 +6,12 @@ result would excuse. ulp is that of the dtype under test, at least that of its s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
+
+from multiact.declaration import Budget
 
 from .points import Format
 
@@ -18,14 +21,26 @@ HALF_ULPS, HALF_SHARE = 1.0, 0.999
 
 @dataclass(frozen=True)
 class Truth:
-    """True numbers: `high` + `low`, unevaluated, and `slack`, how far an ulp in each input moves them. NaN means NaN."""
+    """True numbers: `high` + `low`, unevaluated, and `slack`, how far an ulp in each input moves them. NaN means NaN.
+
+    `factor` is what an intermediate result that may be flushed to zero is multiplied with: the value of a gated unit.
+    """
 
     high: np.ndarray
     low: np.ndarray
     slack: np.ndarray
+    factor: np.ndarray
 
     def __getitem__(self, which: np.ndarray) -> Truth:
-        return Truth(self.high[which], self.low[which], self.slack[which])
+        return Truth(*(getattr(self, f.name)[which] for f in fields(self)))
+
+    def ravel(self) -> Truth:
+        return Truth(*(getattr(self, f.name).ravel() for f in fields(self)))
+
+    @classmethod
+    def stack(cls, parts: Sequence[Truth]) -> Truth:
+        """Several results of each point side by side, along a new last axis."""
+        return cls(*(np.stack([getattr(p, f.name) for p in parts], axis=-1) for f in fields(cls)))
 
     def rounded(self, fmt: Format) -> np.ndarray:
         """Correctly rounded to a format, once: `high` is rounded to odd first where a second rounding follows."""
@@ -41,34 +56,52 @@ class Truth:
 @dataclass(frozen=True)
 class Errors:
     """Per point: the error E, the plain error in ulps, whether correctly rounded, whether one is not a finite number and
-    the other is something else."""
+    the other is something else, and whether the truth is below the smallest normal number, though not 0."""
 
     error: np.ndarray
     ulps: np.ndarray
     exact: np.ndarray
     disagree: np.ndarray
+    subnormal: np.ndarray
+
+    def columns(self) -> list[np.ndarray]:
+        return [getattr(self, f.name) for f in fields(self)]
+
+    def __getitem__(self, which: np.ndarray) -> Errors:
+        return Errors(*(c[which] for c in self.columns()))
 
 
 def errors(got: np.ndarray, truth: Truth, fmt: Format) -> Errors:
     """Compare results with the truth.
 
     A result within half an ulp is correctly rounded: at a tie, or what
-    cannot be told from one, either neighbour. Results below the smallest normal number may be flushed to zero, the sign of a zero does not count, and near the
-    largest number infinity and a finite result are both right as far as E allows either.
+    cannot be told from one, either neighbour. Results below the smallest normal number may be flushed to zero; in a
+    product value * f(gate) that holds for f(gate). The sign of a zero does not count, and near the largest number
+    infinity and a finite result are both right as far as E allows either.
     """
     target = truth.rounded(fmt)
     unit = fmt.ulp(truth.high)
+    magnitude = np.abs(truth.high)
+    # A processor that flushes decides before it rounds, and from a result that has its own error.
+    factor = np.maximum(np.abs(truth.factor), 1.0)
+    normal = fmt.smallest * factor * (1 + 2.0 ** (4 - fmt.digits))
     with np.errstate(invalid="ignore", over="ignore"):
         scale = unit + np.where(np.isnan(truth.slack), 0.0, truth.slack)
+        # There f(gate) is subnormal, and its ulp is multiplied with the value.
+        scale = np.where(magnitude < normal, scale + (factor - 1) * fmt.ulp(np.asarray(0.0)), scale)
         distance = np.abs((got - truth.high) - truth.low)
         # An infinity is as far away as the number that would come after the largest.
         past = np.isinf(got) & np.isfinite(target) & (np.sign(got) == np.sign(truth.high))
-        after = (fmt.largest - np.abs(truth.high)) + fmt.ulp(np.asarray(fmt.largest))
+        after = (fmt.largest - magnitude) + fmt.ulp(np.asarray(fmt.largest))
         distance = np.where(past, after, distance)
         error = np.where(np.isinf(scale), 0.0, distance / scale)
         ulps = distance / unit
+        # Where zero is allowed, what is closer than zero cannot be wrong.
+        closer = (magnitude < normal) & (distance <= magnitude)
+        error, ulps = (np.where(closer, np.minimum(e, 1.0), e) for e in (error, ulps))
     same = (got == target) | (np.isnan(got) & np.isnan(target))
-    flushed = (got == 0) & (np.abs(truth.high) < fmt.smallest)
+    # What is computed within the budget may round to below the smallest normal number, and is then flushed.
+    flushed = (got == 0) & (magnitude - Budget().value * scale <= normal)
     good = same | flushed | (ulps <= 0.5)
     finite = np.isfinite(got) & np.isfinite(truth.high)
     near = past & np.isfinite(error)
@@ -76,49 +109,49 @@ def errors(got: np.ndarray, truth: Truth, fmt: Format) -> Errors:
     excused = (flushed & ~same) | (good & ~finite)
     error = np.where(excused, 0.0, np.where(disagree, np.inf, error))
     ulps = np.where(excused, 0.0, np.where(disagree, np.inf, ulps))
-    return Errors(error, ulps, good, disagree)
+    return Errors(error, ulps, good, disagree, (magnitude < normal) & (magnitude > 0))
 
 
 def best(first: Errors, second: Errors) -> Errors:
-    """At each point the more favourable of two comparisons."""
+    """At each point the more favourable of two comparisons with different truths."""
     take = second.error < first.error
     return Errors(
         np.where(take, second.error, first.error),
         np.where(take, second.ulps, first.ulps),
         first.exact | second.exact,
         first.disagree & second.disagree,
+        first.subnormal,
     )
-
-
-def spread(found: Errors, where: np.ndarray) -> Errors:
-    """Errors of the points `where` among all points, of which the others are as wrong as can be."""
-    error, ulps = np.full(where.shape, np.inf), np.full(where.shape, np.inf)
-    exact, disagree = np.zeros(where.shape, dtype=bool), np.ones(where.shape, dtype=bool)
-    error[where], ulps[where], exact[where], disagree[where] = found.error, found.ulps, found.exact, found.disagree
-    return Errors(error, ulps, exact, disagree)
-
-
-def only(found: Errors, which: np.ndarray) -> Errors:
-    """Errors of some of the points."""
-    return Errors(found.error[which], found.ulps[which], found.exact[which], found.disagree[which])
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The figures of one case; `at` is the index of the worst point, None when there are no points."""
+    """The figures of one case.
+
+    `share` is that of correctly rounded results, `excused` that of those which are that or have E <= 0.5, and `at` the
+    index of the worst point, None when there are no points.
+    """
 
     points: int
     worst_error: float
     worst_ulp: float
     share: float
+    excused: float
     disagreements: int
     at: int | None
 
 
+def _share(which: np.ndarray) -> float:
+    return float(which.mean()) if which.size else 1.0
+
+
 def summary(found: Errors) -> Summary:
-    """The worst point and the shares. A disagreement counts as the worst; E decides between the others."""
+    """The worst point and the shares. A disagreement counts as the worst; E decides between the others.
+
+    The share of correctly rounded results is one of results that must not be flushed to zero.
+    """
     if not found.error.size:
-        return Summary(0, 0.0, 0.0, 1.0, 0, None)
+        return Summary(0, 0.0, 0.0, 1.0, 1.0, 0, None)
     ordinary = ~found.disagree
     worst = float(found.error[ordinary].max(initial=0.0))
     at = int(np.argmax(np.where(found.disagree, np.inf, found.error)))
@@ -126,7 +159,8 @@ def summary(found: Errors) -> Summary:
         found.error.size,
         worst,
         float(found.ulps[ordinary].max(initial=0.0)),
-        float(found.exact.mean()),
+        _share(found.exact[~found.subnormal]),
+        _share((found.exact | (found.error <= 0.5))[~found.subnormal]),
         int(found.disagree.sum()),
         at,
     )

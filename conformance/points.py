@@ -140,9 +140,7 @@ def dense(fmt: Format) -> np.ndarray:
     return fmt.round(np.concatenate(parts))
 
 
-def edges(
-    evaluate: Callable[[np.ndarray], Mapping[Any, oracle.Pair]], fmt: Format, kinks: np.ndarray
-) -> np.ndarray:
+def edges(evaluate: Callable[[np.ndarray], Mapping[Any, oracle.Pair]], fmt: Format, kinks: np.ndarray) -> np.ndarray:
     """Where a function does something, found by bisection between neighbouring floats.
 
     That is where the value or a derivative changes its sign, becomes 0, subnormal or infinite in this format, or becomes
@@ -160,12 +158,16 @@ def edges(
             rounded = fmt.round(high)
             magnitude = np.abs(rounded)
             kind = np.select(
-                [rounded == x, rounded == np.round(rounded), magnitude < fmt.smallest, np.isinf(magnitude)], [1, 2, 3, 4], 0
+                [rounded == x, rounded == np.round(rounded), magnitude < fmt.smallest, np.isinf(magnitude)],
+                [1, 2, 3, 4],
+                0,
             )
             code = code * 15 + kind * 3 + np.where(np.isnan(rounded), 0, np.sign(rounded)).astype(np.int64) + 1
         return code
 
-    scan = np.concatenate([np.ldexp(1.0, np.arange(fmt.low, fmt.high, 3)), np.ldexp(1.5, np.arange(-8, 10)), [fmt.largest]])
+    scan = np.concatenate(
+        [np.ldexp(1.0, np.arange(fmt.low, fmt.high, 3)), np.ldexp(1.5, np.arange(-8, 10)), [fmt.largest]]
+    )
     scan = np.concatenate([np.unique(np.concatenate([scan, np.linspace(0.05, 40, 300)])), kinks[np.isfinite(kinks)]])
     scan = np.unique(fmt.round(np.concatenate([scan, -scan])))
     low, high = _bits(scan[:-1].astype(fmt.dtype)).astype(object), _bits(scan[1:].astype(fmt.dtype)).astype(object)
@@ -180,7 +182,9 @@ def edges(
     return np.concatenate([found, kinks[np.isfinite(kinks)]])
 
 
-def stratified(evaluate: Callable[[np.ndarray], Mapping[Any, oracle.Pair]], fmt: Format, kinks: np.ndarray) -> np.ndarray:
+def stratified(
+    evaluate: Callable[[np.ndarray], Mapping[Any, oracle.Pair]], fmt: Format, kinks: np.ndarray
+) -> np.ndarray:
     """The points for a 32- or 64-bit format; every pattern for a 16-bit one. Deterministic, sorted, each once."""
     if fmt.half:
         return patterns(fmt)

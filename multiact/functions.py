@@ -86,6 +86,21 @@ def check_shapes(activation: Activation, x: Array, parameters: list[Any]) -> Non
             )
 
 
+def check_constant(activation: Activation, x: Array, parameters: list[Any], axis: int) -> None:
+    """Raise `ParameterError` unless every parameter given as an array is constant along `axis` of `x`."""
+    target = known_shape(x)
+    for p, value in zip(activation.parameters, parameters):
+        if isinstance(value, float) or target is None or known_shape(value) is None:
+            continue
+        own = known_shape(value)
+        from_end = len(target) - axis if axis >= 0 else -axis
+        if from_end <= len(own) and own[len(own) - from_end] not in (1, None):
+            raise ParameterError(
+                f"{activation.name}: {p.name} of shape {own} changes along axis {axis} of the input of shape {target}. "
+                f"Give one value for each row, with size 1 along that axis."
+            )
+
+
 def known_shape(x: Array) -> tuple[Any, ...] | None:
     """The shape of `x`, with None for a size that is not known yet; None when not even the rank is (TensorFlow)."""
     return None if getattr(x.shape, "rank", 0) is None else tuple(x.shape)
@@ -194,6 +209,7 @@ def _axiswise(activation: Activation, backend: Backend) -> Callable[..., Array]:
         _, parameters, options = settings(activation, given)
         check_axis(x, options["axis"], activation.name)
         check_shapes(activation, x, parameters)
+        check_constant(activation, x, parameters, options["axis"])
         return own(x, *parameters, axis=options["axis"])
 
     return call

@@ -54,9 +54,11 @@ class Decay:
         self._scaled = xp.exp(xp.where(self._far, _SHIFT - a, -a))
         self.z = xp.where(self._far, self._scaled * _SHIFT_FACTOR, self._scaled)
 
-    def times(self, factor: Array) -> Array:
-        """factor * exp(-a)."""
-        product = factor * self._scaled
+    def times(self, *factors: Array) -> Array:
+        """The product of exp(-a) and the factors, multiplied in this order."""
+        product = self._scaled
+        for factor in factors:
+            product = product * factor
         return self._xp.where(self._far, product * _SHIFT_FACTOR, product)
 
 

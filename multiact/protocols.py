@@ -82,6 +82,7 @@ class Harness(Protocol):
     """What conformance and benchmarks need of a framework."""
 
     name: str
+
     @property
     def dtypes(self) -> tuple[str, ...]:
         """The dtypes that can be tested, of "float32", "float64", "float16", "bfloat16"."""

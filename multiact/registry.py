@@ -282,4 +282,4 @@ def define(
     if isinstance(parameters, Mapping):
         parameters = [parameter(key, default) for key, default in parameters.items()]
     activation = pointwise(name, value, derivatives, parameters=parameters, **facts)
-    return getattr(importlib.import_module(__package__), activation.name)
+    return importlib.import_module(__package__).__getattr__(activation.name)

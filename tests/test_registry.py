@@ -309,21 +309,32 @@ def test_the_check_for_loaded_frameworks_can_fail():
     assert loaded("import multiact.backends.jax", "jax")
 
 
-def import_milliseconds(module):
-    """The cumulative time of an import, best of three."""
-    times = []
-    for _ in range(3):
-        command = [sys.executable, "-X", "importtime", "-c", f"import {module}"]
+def import_milliseconds(module, limit=100, folder="."):
+    """The cumulative time of an import: the best of three, of up to ten while it is over the limit.
+
+    A busy machine only ever adds to it.
+    """
+    best = math.inf
+    for attempt in range(10):
+        if attempt >= 3 and best < limit:
+            break
+        command = [
+            sys.executable,
+            "-X",
+            "importtime",
+            "-c",
+            f"import sys; sys.path.insert(0, {folder!r}); import {module}",
+        ]
         report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
         line = next(line for line in reversed(report.splitlines()) if line.rpartition("|")[2].strip() == module)
-        times.append(int(line.split("|")[1]) / 1000)
-    return min(times)
+        best = min(best, int(line.split("|")[1]) / 1000)
+    return best
 
 
 def test_import_takes_less_than_100_ms():
     assert import_milliseconds("multiact") < 100
 
 
-def test_the_import_time_check_can_fail():
-    pytest.importorskip("tensorflow")
-    assert import_milliseconds("tensorflow") > 100
+def test_the_import_time_check_can_fail(tmp_path):
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(0.12)\nimport multiact\n")
+    assert import_milliseconds("slow_to_import", folder=str(tmp_path)) > 100

@@ -15,7 +15,7 @@ from multiact.exports import listing, lookup
 
 require("jax")
 
-from .adapter import backend  # noqa: E402
+from .adapter import backend
 
 __all__ = ["backend"]
 

@@ -233,7 +233,7 @@ def _register(activation: Activation) -> None:
     own leaky_relu, and the model comes back with another slope.
     """
     register = keras.saving.register_keras_serializable(PACKAGE, activation.name)
-    register(getattr(multiact, activation.name))
+    register(multiact.__getattr__(activation.name))
     register(framework().function(activation))
     register(backend.function(activation))
     backend.layer(activation)

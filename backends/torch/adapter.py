@@ -109,7 +109,13 @@ def _differentiable(name: str, plain: Rule, vjp: Rule, jvp: Rule, missing: list[
 
     def call(*arguments: Any) -> Tensor:
         if is_dynamo_compiling():
-            if any(map(_requires_grad, arguments)) and not any(_requires_grad(arguments[i]) for i in missing):
+            needed = [_requires_grad(a) for a in arguments]
+            if any(needed) and not any(needed[i] for i in missing):
+                if _numbers_are_symbols():
+                    # A number first met inside a Function belongs to its graph, and Dynamo cannot use it in the next one.
+                    # So all constants are met here before; the results are dropped from the graph.
+                    plain(*arguments)
+                    vjp(_wide(arguments), arguments[0], tuple(needed), True)
                 return traced.apply(*arguments)
             return plain(*arguments)
         transformed = torch._C._are_functorch_transforms_active()
@@ -126,6 +132,12 @@ def _differentiable(name: str, plain: Rule, vjp: Rule, jvp: Rule, missing: list[
         return eager.apply(*arguments)
 
     return call
+
+
+@torch.compiler.assume_constant_result
+def _numbers_are_symbols() -> bool:
+    """Whether torch.compile is tracing with dynamic=True, which makes inputs of the graph of all constants."""
+    return not torch._dynamo.config.assume_static_by_default
 
 
 def _requires_grad(x: Any) -> bool:

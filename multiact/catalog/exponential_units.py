@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..declaration import parameter
-from ..numerics import clamped, expm1_minus
+from ..numerics import Decay, clamped, expm1_minus
 from ..registry import pointwise
 
 INF = math.inf
@@ -18,12 +18,17 @@ def _negative(xp, x):
     return xp.where(x > 0, 0.0, x)
 
 
+def _exp(xp, x, factor):
+    """factor * exp(x) for x <= 0."""
+    return Decay(xp, -x).times(factor)
+
+
 pointwise(
     "elu",
     lambda xp, x, /, *, alpha: xp.where(x > 0, x, alpha * xp.expm1(_negative(xp, x))),
     {
-        "x": lambda xp, x, /, *, alpha: xp.where(x > 0, 1.0, alpha * xp.exp(_negative(xp, x))),
-        ("x", "x"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, alpha * xp.exp(_negative(xp, x))),
+        "x": lambda xp, x, /, *, alpha: xp.where(x > 0, 1.0, _exp(xp, _negative(xp, x), alpha)),
+        ("x", "x"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, _exp(xp, _negative(xp, x), alpha)),
         "alpha": lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, xp.expm1(_negative(xp, x))),
         ("x", "alpha"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, xp.exp(_negative(xp, x))),
     },
@@ -60,7 +65,7 @@ pointwise(
     lambda xp, x, /, *, alpha: xp.where(x > 0, x, alpha * xp.expm1(_negative(xp, x) / alpha)),
     {
         "x": lambda xp, x, /, *, alpha: xp.where(x > 0, 1.0, xp.exp(_negative(xp, x) / alpha)),
-        ("x", "x"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, xp.exp(_negative(xp, x) / alpha) / alpha),
+        ("x", "x"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, _exp(xp, _negative(xp, x) / alpha, 1 / alpha)),
         "alpha": _celu_alpha,
     },
     parameters=[parameter("alpha", 1.0, "(0, inf)", description="minus the limit at -inf")],
@@ -83,8 +88,8 @@ pointwise(
     "selu",
     lambda xp, x, /: xp.where(x > 0, SCALE * x, SCALE * ALPHA * xp.expm1(_negative(xp, x))),
     {
-        "x": lambda xp, x, /: xp.where(x > 0, SCALE, SCALE * ALPHA * xp.exp(_negative(xp, x))),
-        ("x", "x"): lambda xp, x, /: xp.where(x > 0, 0.0, SCALE * ALPHA * xp.exp(_negative(xp, x))),
+        "x": lambda xp, x, /: xp.where(x > 0, SCALE, _exp(xp, _negative(xp, x), SCALE * ALPHA)),
+        ("x", "x"): lambda xp, x, /: xp.where(x > 0, 0.0, _exp(xp, _negative(xp, x), SCALE * ALPHA)),
     },
     class_name="SELU",
     family="exponential_units",

@@ -40,22 +40,28 @@ def _relative_to_top(xp, t, is_top, axis):
     return t - xp.sum(xp.where(is_top, t, 0.0), axis=axis, keepdims=True) / count
 
 
-def _direction(xp, arguments, tangents, sign):
-    """The tangent of sign * x / temperature."""
+def _offsets(xp, x, sign, axis):
+    """x without what the whole row has in common, which softmax does not see; 0 for infinite x."""
+    finite = xp.where((x == INF) | (x == -INF), 0.0, x)
+    return finite - sign * xp.max(sign * finite, axis=axis, keepdims=True)
+
+
+def _direction(xp, arguments, tangents, sign, axis):
+    """The tangent of sign * x / temperature, up to a constant along the axis."""
     x, temperature = arguments
     tx, tt = tangents
     total = xp.zeros_like(x) if tx is None else tx
     if tt is not None:
-        total = total - xp.where((x == INF) | (x == -INF), 0.0, x) * (tt / temperature)
+        total = total - _offsets(xp, x, sign, axis) * (tt / temperature)
     return _scaled(total, temperature, sign)
 
 
-def _cotangents(xp, arguments, gz, needed, sign):
-    """The cotangents of x and temperature from that of sign * x / temperature."""
+def _cotangents(xp, arguments, gz, needed, sign, axis):
+    """The cotangents of x and temperature from that of sign * x / temperature, which sums to 0 along the axis."""
     x, temperature = arguments
     gx = _scaled(gz, temperature, sign)
-    finite = xp.where((x == INF) | (x == -INF), 0.0, x)
-    return gx if needed[0] else None, -gx * (finite / temperature) if needed[1] else None
+    by_temperature = -gx * (_offsets(xp, x, sign, axis) / temperature) if needed[1] else None
+    return gx if needed[0] else None, by_temperature
 
 
 def _softmax(sign):
@@ -70,10 +76,10 @@ def _softmax(sign):
         return e / (1 + rest)
 
     def jvp(xp, arguments, y, tangents, *, axis):
-        return project(xp, arguments, y, _direction(xp, arguments, tangents, sign), axis)
+        return project(xp, arguments, y, _direction(xp, arguments, tangents, sign, axis), axis)
 
     def vjp(xp, arguments, y, cotangent, needed, *, axis):
-        return _cotangents(xp, arguments, project(xp, arguments, y, cotangent, axis), needed, sign)
+        return _cotangents(xp, arguments, project(xp, arguments, y, cotangent, axis), needed, sign, axis)
 
     return {"value": value, "jvp": jvp, "vjp": vjp}
 
@@ -85,7 +91,7 @@ def _log_softmax_value(xp, x, temperature, *, axis):
 
 def _log_softmax_jvp(xp, arguments, y, tangents, *, axis):
     _, e, is_top, rest = _parts(xp, _scaled(*arguments, 1), axis)
-    d = _relative_to_top(xp, _direction(xp, arguments, tangents, 1), is_top, axis)
+    d = _relative_to_top(xp, _direction(xp, arguments, tangents, 1, axis), is_top, axis)
     return d - xp.sum((e / (1 + rest)) * d, axis=axis, keepdims=True)
 
 
@@ -95,7 +101,7 @@ def _log_softmax_vjp(xp, arguments, y, cotangent, needed, *, axis):
     complement = xp.where(is_top, rest, (1 + rest) - e) / (1 + rest)
     total = xp.sum(cotangent, axis=axis, keepdims=True)
     gz = cotangent * complement - (e / (1 + rest)) * (total - cotangent)
-    return _cotangents(xp, arguments, gz, needed, 1)
+    return _cotangents(xp, arguments, gz, needed, 1, axis)
 
 
 _temperature = parameter("temperature", 1.0, "(0, inf)", broadcast="scalar", description="what the input is divided by")

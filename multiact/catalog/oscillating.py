@@ -11,10 +11,11 @@ INF = math.inf
 
 
 def _phase(xp, x, alpha):
-    """alpha x and its sine and cosine; 0 for infinite x, where sin has no limit."""
-    v = xp.where((x == INF) | (x == -INF), 0.0, x)
-    u = alpha * v
-    return v, xp.sin(u), xp.cos(u)
+    """x, and sine and cosine of alpha x; all of 0 where alpha x is infinite and they have no value."""
+    u = alpha * x
+    infinite = (u == INF) | (u == -INF)
+    u = xp.where(infinite, 0.0, u)
+    return xp.where(infinite, 0.0, x), xp.sin(u), xp.cos(u)
 
 
 def _snake(xp, x, /, *, alpha):

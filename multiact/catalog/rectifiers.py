@@ -176,7 +176,7 @@ def _squareplus(xp, x, /, *, b):
 
 def _squareplus_x(xp, x, /, *, b):
     a, h = _root(xp, x, b)
-    left = (0.5 * b / h) / (h + a)
+    left = xp.where(2 * a < h, 0.5 - 0.5 * (a / h), (0.5 * b / h) / (h + a))
     return xp.where(x >= 0, 1 - left, left)
 
 

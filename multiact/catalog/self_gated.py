@@ -31,7 +31,7 @@ def _silu_xx(xp, x, /, *, beta):
     a = clamped(xp, magnitude(xp, beta * x))
     d = Decay(xp, a)
     s = 1 + d.z
-    return beta * (d.times(2 + a * xp.expm1(-a) / s) / (s * s))
+    return d.times(beta * (2 + a * xp.expm1(-a) / s)) / (s * s)
 
 
 def _silu_beta(xp, x, /, *, beta):
@@ -39,7 +39,7 @@ def _silu_beta(xp, x, /, *, beta):
     d = Decay(xp, magnitude(xp, u))
     v = xp.where((u > BIG) | (u < -BIG), 0.0, x)
     s = 1 + d.z
-    return d.times(v) * v / (s * s)
+    return d.times(v, v) / (s * s)
 
 
 silu = pointwise(
@@ -194,7 +194,7 @@ def _mish_x(xp, x, /):
     q = 1 + 2 * z * (1 + z)
     p = 2 + z * (2 + z)
     right = ((1 + 2 * z) * q + d.times(4 * a * (1 + z)) * z) / (q * q)
-    left = d.times((2 + z) * p - 4 * a * (1 + z)) / (p * p)
+    left = d.times(4 * (1 - a) + z * (6 - 4 * a + z * (4 + z))) / (p * p)
     return xp.where(x >= 0, right, left)
 
 
@@ -204,8 +204,8 @@ def _mish_xx(xp, x, /):
     z = d.z
     q = 1 + 2 * z * (1 + z)
     p = 2 + z * (2 + z)
-    right = d.times(4 * (2 * (1 + z) * q - a * (2 + z * (3 - 2 * z * (1 + z))))) * z / (q * q * q)
-    left = d.times(4 * (2 * (1 + z) * p - a * (2 + z * (2 - z * (3 + 2 * z))))) / (p * p * p)
+    right = d.times(8 * (1 - a) + 4 * z * (6 - 3 * a + z * (8 + 2 * a + z * (4 + 2 * a)))) * z / (q * q * q)
+    left = d.times(8 * (2 - a) + 4 * z * (8 - 2 * a + z * (6 + 3 * a + z * (2 + 2 * a)))) / (p * p * p)
     return xp.where(x >= 0, right, left)
 
 

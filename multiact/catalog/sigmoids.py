@@ -16,9 +16,9 @@ def _sigmoid(xp, x, /):
     return xp.where(x >= 0, 1.0, z) / (1 + z)
 
 
-def _sigmoid_x(xp, x, /):
-    z = xp.exp(-magnitude(xp, x))
-    return z / ((1 + z) * (1 + z))
+def _sigmoid_x(xp, x, /, factor=1.0):
+    d = Decay(xp, magnitude(xp, x))
+    return d.times(factor) / ((1 + d.z) * (1 + d.z))
 
 
 def _sigmoid_xx(xp, x, /):
@@ -74,13 +74,17 @@ pointwise(
 
 def _softplus(xp, x, /, *, beta):
     u = beta * x
-    return xp.where(u >= 0, x, 0.0) + xp.log1p(xp.exp(-magnitude(xp, u))) / beta
+    a = magnitude(xp, u)
+    d = Decay(xp, a)
+    # log1p(z) is z beyond 40, and z / beta can be normal where z is not
+    return xp.where(u >= 0, x, 0.0) + xp.where(a > 40, d.times(1 / beta), xp.log1p(d.z) / beta)
 
 
 def _softplus_beta(xp, x, /, *, beta):
     a = clamped(xp, magnitude(xp, beta * x))
     d = Decay(xp, a)
-    return -(d.times(a) / (1 + d.z) + xp.log1p(d.z)) / (beta * beta)
+    square = beta * beta
+    return -xp.where(a > 40, d.times((a + 1) / square), (d.times(a) / (1 + d.z) + xp.log1p(d.z)) / square)
 
 
 pointwise(
@@ -88,9 +92,9 @@ pointwise(
     _softplus,
     {
         "x": lambda xp, x, /, *, beta: _sigmoid(xp, beta * x),
-        ("x", "x"): lambda xp, x, /, *, beta: beta * _sigmoid_x(xp, beta * x),
+        ("x", "x"): lambda xp, x, /, *, beta: _sigmoid_x(xp, beta * x, beta),
         "beta": _softplus_beta,
-        ("x", "beta"): lambda xp, x, /, *, beta: clamped(xp, x, 1e30) * _sigmoid_x(xp, beta * x),
+        ("x", "beta"): lambda xp, x, /, *, beta: _sigmoid_x(xp, beta * x, clamped(xp, x, 1e30)),
     },
     parameters=[parameter("beta", 1.0, "(0, inf)", description="the sharpness; relu for beta to infinity")],
     family="sigmoids",

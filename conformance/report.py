@@ -1,0 +1,195 @@
+"""The report: a table in the terminal, JSON, and a page."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from rich.console import Console
+from rich.table import Table
+
+from .runner import Row, as_json
+
+#: Worst first.
+VERDICTS = ("fail", "known", "skip", "pass")
+STYLE = {"fail": "bold red", "known": "yellow", "skip": "dim", "pass": "green"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All rows of one activation on one backend."""
+
+    activation: str
+    backend: str
+    verdict: str
+    worst: float
+    counts: Mapping[str, int]
+
+    @property
+    def text(self) -> str:
+        if not self.counts.get("pass") and not self.counts.get("fail") and not self.counts.get("known"):
+            return "-"
+        failures = f" ({self.counts['fail']} fail)" if self.counts.get("fail") else ""
+        return f"{self.worst:.2g}{failures}"
+
+
+def _value(error: float | str | None) -> float:
+    return 0.0 if error is None else float(error)
+
+
+def matrix(rows: Iterable[Row]) -> tuple[list[str], list[str], dict[tuple[str, str], Cell]]:
+    """Activations, backends, and a cell for each pair that was run."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.activation, row.backend), []).append(row)
+    cells = {}
+    for (activation, backend), group in groups.items():
+        counts = {v: sum(r.verdict == v for r in group) for v in VERDICTS}
+        verdict = next(v for v in VERDICTS if counts[v])
+        if verdict == "skip" and counts["pass"]:
+            verdict = "pass"
+        worst = max(_value(r.worst_error) for r in group)
+        cells[activation, backend] = Cell(activation, backend, verdict, worst, counts)
+    return sorted({a for a, _ in cells}), list(dict.fromkeys(b for _, b in cells)), cells
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_text, value)) + "]"
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
+
+
+def describe(row: Row) -> str:
+    """One line for a case that is not as it should be."""
+    case = " ".join(filter(None, [row.activation, row.setting]))
+    order = {0: "value", 1: "first derivative", 2: "second derivative"}.get(row.order, f"derivative in {row.order}")  # type: ignore[call-overload]
+    where = f" at {_text(row.worst_at)}: got {_text(row.got)}, wanted {_text(row.wanted)}" if row.points else ""
+    return f"{case} | {row.backend} {row.mode} {row.dtype} | {order}{where} | {row.reason}"
+
+
+def print_report(
+    console: Console, environment: Mapping[str, Any], rows: Sequence[Row], *, most: int = 60, hint: str = ""
+) -> None:
+    """The table of activations by backends with the worst E of each, and the failing cases below it."""
+    activations, backends, cells = matrix(rows)
+    title = "worst error E, the frameworks' own" if environment.get("native") else "worst error E"
+    table = Table(title=title, header_style="bold", row_styles=["", "dim"] if len(activations) > 60 else None)
+    table.add_column("activation", no_wrap=True)
+    for backend in backends:
+        table.add_column(backend, justify="right", no_wrap=True)
+    for activation in activations:
+        line = [activation]
+        for backend in backends:
+            cell = cells.get((activation, backend))
+            line.append(f"[{STYLE[cell.verdict]}]{cell.text}[/]" if cell else "")
+        table.add_row(*line)
+    console.print(table)
+    for verdict, name in (("fail", "failing"), ("known", "known")):
+        found = [r for r in rows if r.verdict == verdict]
+        found.sort(key=lambda r: (-min(r.nonfinite_disagreements, 1), -_value(r.worst_error)))
+        if found:
+            console.print(f"\n{len(found)} {name} cases", style=STYLE[verdict])
+        for row in found[:most]:
+            console.print(f"  {describe(row)}", markup=False, highlight=False, soft_wrap=True)
+        if len(found) > most:
+            console.print(f"  and {len(found) - most} more{hint}")
+    skipped: dict[tuple[str, str], int] = {}
+    for row in rows:
+        if row.verdict == "skip":
+            skipped[row.backend, row.reason] = skipped.get((row.backend, row.reason), 0) + 1
+    for (backend, reason), count in skipped.items():
+        console.print(f"  skipped on {backend}: {count} cases: {reason}", style="dim", markup=False, soft_wrap=True)
+    counts = {v: sum(r.verdict == v for r in rows) for v in VERDICTS}
+    console.print(f"\n{len(rows)} cases: " + ", ".join(f"{counts[v]} {v}" for v in reversed(VERDICTS)))
+    if seconds := environment.get("seconds"):
+        console.print("seconds: " + ", ".join(f"{k} {v:g}" for k, v in seconds.items()), style="dim")
+
+
+def page(environment: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """A page that needs nothing beside itself."""
+    activations, backends, cells = matrix(rows)
+    shown = [
+        [
+            activations.index(r.activation),
+            backends.index(r.backend),
+            r.setting,
+            r.mode,
+            r.dtype,
+            r.order,
+            r.points,
+            r.worst_error,
+            r.worst_ulp,
+            r.worst_at,
+            r.got,
+            r.wanted,
+            r.share_correctly_rounded,
+            r.nonfinite_disagreements,
+            r.budget,
+            r.verdict,
+            r.reason,
+        ]
+        for r in rows
+    ]
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    template = jinja2.Environment(loader=loader, autoescape=True).get_template("report.html.j2")
+    return template.render(
+        environment=environment,
+        activations=activations,
+        backends=backends,
+        cells=cells,
+        counts={v: sum(r.verdict == v for r in rows) for v in VERDICTS},
+        total=len(rows),
+        # "</" would end the script element that holds the data.
+        data=json.dumps(shown, separators=(",", ":"), allow_nan=False).replace("</", "<\\/"),
+        names=json.dumps({"activations": activations, "backends": backends}).replace("</", "<\\/"),
+    )
+
+
+def check_writable(path: Path) -> None:
+    """Raise OSError, saying why, when a file cannot be written there; called before anything takes long.
+
+    Raises
+    ------
+    OSError : the folder does not exist, is not a folder, or cannot be written to, or the path is a folder.
+    """
+    folder = path.parent
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder. Give the name of a file.")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {folder}. Create it first.")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PermissionError(f"cannot write {path}: {error.strerror or error}.") from None
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"cannot write {path}: the file is read-only.")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole: under another name, then renamed."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, environment: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    """The report as JSON: ``{"environment": {...}, "rows": [...]}``; infinities are the strings "inf" and "-inf"."""
+    write(path, json.dumps(as_json(environment, rows), indent=1, allow_nan=False))
+
+
+def write_page(path: Path, environment: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    """The report as a page."""
+    write(path, page(environment, rows))
