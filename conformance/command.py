@@ -61,14 +61,14 @@ def conformance(
     except (MultiactError, OracleError, OSError) as error:
         errors.print(f"multiact conformance: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
+    if not rows:
+        errors.print("multiact conformance: nothing to run for these options.", style="red")
+        raise typer.Exit(2)
     if json is not None:
         report.write_json(json, environment, rows)
     if html is not None:
         report.write_page(html, environment, rows)
     hint = f"; all in {html or json}" if html or json else "; all with --json FILE or --html FILE"
     report.print_report(console, environment, rows, hint=hint)
-    if not rows:
-        errors.print("multiact conformance: nothing to run for these options.", style="red")
-        raise typer.Exit(2)
     if runner.failed(rows):
         raise typer.Exit(1)

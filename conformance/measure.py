@@ -17,6 +17,8 @@ from .points import Format
 
 #: what a 16-bit result has to reach.
 HALF_ULPS, HALF_SHARE = 1.0, 0.999
+#: an infinity at most so far from a finite truth is an error, judged by its size; beyond, a disagreement.
+NEAR = 64.0
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,10 @@ class Errors:
 def errors(got: np.ndarray, truth: Truth, fmt: Format) -> Errors:
     """Compare results with the truth.
 
-    A result within half an ulp is correctly rounded: at a tie, or what
-    cannot be told from one, either neighbour. Results below the smallest normal number may be flushed to zero; in a
-    product value * f(gate) that holds for f(gate). The sign of a zero does not count, and near the largest number
-    infinity and a finite result are both right as far as E allows either.
+    A result within half an ulp is correctly rounded: at a tie, or what cannot be told from one, either neighbour. Results
+    below the smallest normal number may be flushed to zero; in a product value * f(gate) that holds for f(gate). The sign
+    of a zero does not count, and near the largest number infinity and a finite result are both right as far as E allows
+    either.
     """
     target = truth.rounded(fmt)
     unit = fmt.ulp(truth.high)
@@ -100,11 +102,12 @@ def errors(got: np.ndarray, truth: Truth, fmt: Format) -> Errors:
         closer = (magnitude < normal) & (distance <= magnitude)
         error, ulps = (np.where(closer, np.minimum(e, 1.0), e) for e in (error, ulps))
     same = (got == target) | (np.isnan(got) & np.isnan(target))
-    # What is computed within the budget may round to below the smallest normal number, and is then flushed.
-    flushed = (got == 0) & (magnitude - Budget().value * scale <= normal)
+    with np.errstate(invalid="ignore"):
+        # What is computed within the budget may round to below the smallest normal number, and is then flushed.
+        flushed = (got == 0) & (magnitude - Budget().value * scale <= normal)
     good = same | flushed | (ulps <= 0.5)
     finite = np.isfinite(got) & np.isfinite(truth.high)
-    near = past & np.isfinite(error)
+    near = past & (error < NEAR)
     disagree = ~good & ~finite & ~near
     excused = (flushed & ~same) | (good & ~finite)
     error = np.where(excused, 0.0, np.where(disagree, np.inf, error))

@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 from flint import arb, arb_series, ctx
 
-VERSION = 2
+#: raised when the oracle or the points change, so that nothing older is taken from the cache.
+VERSION = 3
 START, LIMIT = 160, 1 << 15
 #: bits to which a judged number is known, and one that only scales an error.
 JUDGED, SCALING = 110, 16

@@ -168,18 +168,34 @@ def edges(evaluate: Callable[[np.ndarray], Mapping[Any, oracle.Pair]], fmt: Form
     scan = np.concatenate(
         [np.ldexp(1.0, np.arange(fmt.low, fmt.high, 3)), np.ldexp(1.5, np.arange(-8, 10)), [fmt.largest]]
     )
-    scan = np.concatenate([np.unique(np.concatenate([scan, np.linspace(0.05, 40, 300)])), kinks[np.isfinite(kinks)]])
+    scan = np.concatenate(
+        [
+            np.unique(np.concatenate([scan, np.linspace(0.05, 40, 300), np.linspace(50, 800, 76)])),
+            kinks[np.isfinite(kinks)],
+        ]
+    )
     scan = np.unique(fmt.round(np.concatenate([scan, -scan])))
-    low, high = _bits(scan[:-1].astype(fmt.dtype)).astype(object), _bits(scan[1:].astype(fmt.dtype)).astype(object)
-    labels = label(scan)
-    changed = np.flatnonzero(labels[:-1] != labels[1:])
-    low, high, at_low = low[changed], high[changed], labels[:-1][changed]
-    while changed.size and (high - low).max() > 1:
-        middle = (low + high) // 2
-        same = label(_floats(middle.astype(np.int64), fmt.dtype).astype(np.float64)) == at_low
-        low, high = np.where(same, middle, low), np.where(same, high, middle)
-    found = _floats(low.astype(np.int64), fmt.dtype).astype(np.float64) if changed.size else np.zeros(0)
-    return np.concatenate([found, kinks[np.isfinite(kinks)]])
+
+    def at(ordered: np.ndarray) -> np.ndarray:
+        return label(_floats(ordered.astype(np.int64), fmt.dtype).astype(np.float64))
+
+    # As objects, since the sum of two such integers need not fit.
+    start, end = (_bits(part.astype(fmt.dtype)).astype(object) for part in (scan[:-1], scan[1:]))
+    found = [kinks[np.isfinite(kinks)]]
+    # An interval may hold several places; after each, the search goes on behind it.
+    for _ in range(4):
+        before, after = at(start), at(end)
+        start, end, before = start[before != after], end[before != after], before[before != after]
+        if not start.size:
+            break
+        low, high = start, end
+        while (high - low).max() > 1:
+            middle = (low + high) // 2
+            same = at(middle) == before
+            low, high = np.where(same, middle, low), np.where(same, high, middle)
+        found.append(_floats(low.astype(np.int64), fmt.dtype).astype(np.float64))
+        start = high
+    return np.concatenate(found)
 
 
 def stratified(
@@ -190,9 +206,9 @@ def stratified(
         return patterns(fmt)
     near = neighbours(edges(evaluate, fmt, kinks), fmt)
     everything = np.concatenate([special(fmt), exponents(fmt), dense(fmt), near])
-    # np.unique would merge the zeros, whose sign matters at a kink.
+    # np.unique merges the zeros, of which both are wanted.
     distinct = np.unique(everything)
-    return np.concatenate([distinct, [-0.0]]) if (distinct == 0).any() else distinct
+    return np.concatenate([distinct[distinct != 0], [0.0, -0.0]])
 
 
 ROW = 4

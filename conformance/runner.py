@@ -13,9 +13,9 @@ import signal
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from multiprocessing import connection
 from pathlib import Path
@@ -27,7 +27,7 @@ import multiact
 from multiact.declaration import DTYPES, Budget
 from multiact.dispatch import BUILTIN, backend_names, installed, require
 from multiact.errors import BackendNotAvailableError, MultiactError, ParameterError
-from multiact.protocols import Harness
+from multiact.protocols import BatchCompiler, Harness
 from multiact.registry import get, names
 
 from . import cases as catalogue
@@ -37,6 +37,8 @@ from .points import FORMATS
 
 MODES = ("eager", "compiled", "xla", "vmapped", "reverse", "forward", "second")
 KERAS = ("torch", "jax", "tensorflow")
+#: How many functions a `BatchCompiler` compiles at once.
+BATCH = 12
 #: Longest first, so that the last process to end is a short one.
 BACKENDS = ("torch", "keras-torch", "tensorflow", "keras-tensorflow", "jax", "keras-jax", "numpy")
 
@@ -323,9 +325,26 @@ def backend_cases(harness: Harness, asked: Request) -> list[Case]:
     )
 
 
+def run_cases(harness: Harness, plan: Sequence[Case]) -> Iterator[Row]:
+    """Evaluate and judge cases one after the other; a slow compiler is told of several at a time."""
+    told: set[tuple[Any, str]] = set()
+    for i, case in enumerate(plan):
+        key = (case.subject, case.dtype)
+        if isinstance(harness, BatchCompiler) and case.mode == "compiled" and key not in told and case.peer is None:
+            alike = (c for c in plan[i:] if c.mode == "compiled" and c.dtype == case.dtype and c.peer is None)
+            group = dict.fromkeys(c.subject for c in alike if (c.subject, c.dtype) not in told)
+            group = dict.fromkeys(list(group)[:BATCH])
+            told.update((subject, case.dtype) for subject in group)
+            cases = [replace(case, subject=subject, order=0) for subject in group]
+            with contextlib.suppress(Exception):  # each is met again, and then becomes a row
+                calls = [(c.subject.call(harness), catalogue.data(c).arrays) for c in cases]
+                harness.expect(calls, dtype=case.dtype, device=case.device)
+        yield run_case(harness, case)
+
+
 def run_here(harness: Harness, asked: Request) -> list[Row]:
     """All cases of one backend in this process."""
-    return [run_case(harness, case) for case in backend_cases(harness, asked)]
+    return list(run_cases(harness, backend_cases(harness, asked)))
 
 
 def _failure(backend: str, asked: Request, reason: str, case: Mapping[str, Any] | None = None) -> Row:
@@ -358,7 +377,11 @@ def _facts(case: Case) -> dict[str, Any]:
 
 
 def worker(name: str, asked: Request, channel: Any, log: str) -> None:
-    """The body of a backend's process: sends ("plan", versions, cases), ("row", row) for each case, ("done",)."""
+    """The body of a backend's process.
+
+    Sends ("plan", versions, cases), or ("refused", why); waits until it is told to go on; then sends ("row", row) for each
+    case, and ("done",).
+    """
     # Whatever the frameworks print goes to the log, which is quoted if the process dies.
     handle = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(handle, 1)
@@ -370,14 +393,14 @@ def worker(name: str, asked: Request, channel: Any, log: str) -> None:
     try:
         harness = load_harness(name)
         plan = backend_cases(harness, asked)
-        channel.send(("plan", dict(harness.versions()), [_facts(c) for c in plan]))
-        for case in plan:
-            channel.send(("row", run_case(harness, case)))
-        channel.send(("done",))
     except MultiactError as error:
         channel.send(("refused", str(error)))
-    finally:
-        channel.close()
+        return
+    channel.send(("plan", dict(harness.versions()), [_facts(c) for c in plan]))
+    channel.recv()
+    for row in run_cases(harness, plan):
+        channel.send(("row", row))
+    channel.send(("done",))
 
 
 # All backends
@@ -438,67 +461,99 @@ def run(
     RequestError : a backend does not have the device.
     """
     environment = _environment(asked)
+    seconds = environment["seconds"]
     started = time.perf_counter()
-    if not asked.native:
-        prepare(asked, advance, processes)
-    environment["seconds"] = {"true values": round(time.perf_counter() - started, 1)}
-    context = multiprocessing.get_context("spawn")
-    waiting, running = list(asked.backends), {}
     rows: list[Row] = []
-    totals: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder:
+        backends = [_Running(name, asked, folder) for name in asked.backends]
         try:
+            # All say what they are going to do before anything takes long, so that a mistake in the request is told at once.
+            for number, state in enumerate(backends):
+                advance(f"starting {state.name}", number, len(backends))
+                state.begin()
+                environment["versions"].update(state.versions)
+            total = sum(len(state.plan or ()) for state in backends)
+            if not total and all(state.plan is not None for state in backends):
+                return environment, []
+            if not asked.native:
+                prepare(asked, advance, processes)
+            seconds["true values"] = round(time.perf_counter() - started, 1)
+            waiting = [state for state in backends if not state.ended]
+            for state in backends:
+                rows += state.left_over(asked) if state.ended else []
+            running: dict[Any, _Running] = {}
             while waiting or running:
                 while waiting and len(running) < processes:
-                    name = waiting.pop(0)
-                    log = Path(folder, f"{name}.log")
-                    log.touch()
-                    ours, theirs = context.Pipe(duplex=False)
-                    process = context.Process(target=worker, args=(name, asked, theirs, str(log)), daemon=True)
-                    process.start()
-                    theirs.close()
-                    running[ours] = _Running(name, process, log, time.perf_counter())
+                    state = waiting.pop(0)
+                    state.go()
+                    running[state.channel] = state
                 for channel in connection.wait(list(running), timeout=1.0):
                     state = running[cast(Any, channel)]
-                    try:
-                        kind, *content = cast(Any, channel).recv()
-                    except (EOFError, ConnectionError):
-                        kind, content = "ended", []
-                    if kind == "plan":
-                        environment["versions"].update(content[0])
-                        state.plan = content[1]
-                        totals[state.name] = len(content[1])
-                    elif kind == "row":
-                        rows.append(content[0])
-                        state.done += 1
-                        all_known = len(totals) == len(asked.backends)
-                        total = sum(totals.values())
-                        estimate = total if all_known else total * len(asked.backends) // max(1, len(totals))
-                        advance(f"{state.name}: {content[0].activation}", len(rows), max(estimate, len(rows)))
-                    elif kind == "refused":
-                        raise RequestError(content[0])
-                    elif kind == "done":
-                        state.finished = True
-                    else:
-                        state.process.join()
-                        environment["seconds"][state.name] = round(time.perf_counter() - state.started, 1)
+                    row = state.next_row()
+                    if row is not None:
+                        rows.append(row)
+                        advance(f"{state.name}: {row.activation}", len(rows), max(total, len(rows)))
+                    elif state.ended:
+                        seconds[state.name] = round(time.perf_counter() - state.started, 1)
                         rows += state.left_over(asked)
                         del running[cast(Any, channel)]
         finally:
-            for state in running.values():
-                state.process.terminate()
-                state.process.join()
-    environment["seconds"]["all"] = round(time.perf_counter() - started, 1)
+            for state in backends:
+                state.stop()
+    seconds["all"] = round(time.perf_counter() - started, 1)
     return environment, rows
 
 
 class _Running:
     """A backend's process and how far it has come."""
 
-    def __init__(self, name: str, process: Any, log: Path, started: float) -> None:
-        self.name, self.process, self.log, self.started = name, process, log, started
+    def __init__(self, name: str, asked: Request, folder: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.name, self.log = name, Path(folder, f"{name}.log")
+        self.log.touch()
+        self.channel, theirs = context.Pipe()
+        self.process = context.Process(target=worker, args=(name, asked, theirs, str(self.log)), daemon=True)
+        self.process.start()
+        theirs.close()
         self.plan: list[dict[str, Any]] | None = None
-        self.done, self.finished = 0, False
+        self.versions: dict[str, str] = {}
+        self.done, self.finished, self.ended, self.started = 0, False, False, 0.0
+
+    def _receive(self) -> tuple[Any, ...] | None:
+        try:
+            return cast(tuple[Any, ...], self.channel.recv())
+        except (EOFError, ConnectionError):
+            self.process.join()
+            self.ended = True
+            return None
+
+    def begin(self) -> None:
+        """Wait for the plan; raises `RequestError` when the backend cannot do what was asked."""
+        message = self._receive()
+        if message is None:
+            return
+        if message[0] == "refused":
+            raise RequestError(message[1])
+        _, self.versions, self.plan = message
+
+    def go(self) -> None:
+        self.started = time.perf_counter()
+        with contextlib.suppress(BrokenPipeError):
+            self.channel.send("go")
+
+    def next_row(self) -> Row | None:
+        message = self._receive()
+        if message is None:
+            return None
+        if message[0] == "done":
+            self.finished = True
+            return None
+        self.done += 1
+        return cast(Row, message[1])
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.join()
 
     def left_over(self, asked: Request) -> list[Row]:
         """Failing rows for what a process that died left undone."""
@@ -527,6 +582,7 @@ def _environment(asked: Request) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "native": asked.native,
         "versions": {"numpy": np.__version__},
+        "seconds": {},
     }
 
 

@@ -90,9 +90,9 @@ def check_constant(activation: Activation, x: Array, parameters: list[Any], axis
     """Raise `ParameterError` unless every parameter given as an array is constant along `axis` of `x`."""
     target = known_shape(x)
     for p, value in zip(activation.parameters, parameters):
-        if isinstance(value, float) or target is None or known_shape(value) is None:
+        own = None if isinstance(value, float) else known_shape(value)
+        if own is None or target is None:
             continue
-        own = known_shape(value)
         from_end = len(target) - axis if axis >= 0 else -axis
         if from_end <= len(own) and own[len(own) - from_end] not in (1, None):
             raise ParameterError(

@@ -148,3 +148,14 @@ class Harness(Protocol):
     def synchronise(self, x: Array) -> Array:
         """Wait until `x` is computed."""
         ...
+
+
+@runtime_checkable
+class BatchCompiler(Protocol):
+    """A harness whose compiler takes so long to start that several calls had better be compiled at once."""
+
+    def expect(
+        self, calls: Sequence[tuple[Callable[..., Array], Sequence[np.ndarray]]], *, dtype: str, device: str = "cpu"
+    ) -> None:
+        """Told which calls, with arrays of the right shapes, will be evaluated in mode "compiled"."""
+        ...

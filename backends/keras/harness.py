@@ -62,9 +62,13 @@ class KerasHarness:
         name = framework().name
         self._below = cast(Harness, importlib.import_module(f"multiact.backends.{name}.harness").harness)
         self.name = f"keras-{name}"
+        self._functions: dict[Activation, Callable[..., Array]] = {}
         self.dtypes = self._below.dtypes
         self.modes = self._below.modes
         self.flushes = self._below.flushes
+        if name == "torch":
+            # The Layer is traced whole and differentiated ahead of time; the code generated from it is the torch rows'.
+            self._below.compiler = "aot_eager"  # type: ignore[attr-defined]
 
     def devices(self) -> tuple[str, ...]:
         return self._below.devices()
@@ -74,6 +78,11 @@ class KerasHarness:
 
     def function(self, activation: Activation) -> Callable[..., Array]:
         """The Layer, as users run it; the function where a parameter is an array, which a constructor does not take."""
+        if activation not in self._functions:
+            self._functions[activation] = self._make(activation)
+        return self._functions[activation]
+
+    def _make(self, activation: Activation) -> Callable[..., Array]:
         plain = backend.function(activation)
         make = backend.layer(activation)
         layers: dict[Any, Callable[..., Array]] = {}

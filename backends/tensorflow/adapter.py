@@ -160,19 +160,16 @@ def _graph(
 ) -> Callable[..., Tensor]:
     """`body` as a graph function whose derivative is `gradient`, computed in float32 for 16-bit tensors and rounded once.
 
-    The identities make the gradient depend on tensors of this graph, without which neither a second derivative by a tape
-    outside a tf.function nor a ForwardAccumulator over one works.
+    Only the arguments are kept for it.
     """
 
     @tf.custom_gradient
     def rule(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], list[Tensor]]]:
-        saved = [tf.identity(t) for t in tensors]
-
         def grad(dy: Tensor) -> list[Tensor]:
-            grads = gradient(widen(namespace, dy), saved)
-            return [tf.cast(g if t is saved[0] else _sum_to(g, t), t.dtype) for g, t in zip(grads, saved)]
+            x, *parameters = zip(gradient(widen(namespace, dy), tensors), tensors)
+            return [tf.cast(g, t.dtype) for g, t in (x, *((_sum_to(g, t), t) for g, t in parameters))]
 
-        return body(*saved), grad
+        return body(*tensors), grad
 
     def graph(*tensors: Tensor) -> Tensor:
         return rule(*tensors)

@@ -6,7 +6,7 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,8 +20,8 @@ from .adapter import backend
 Tensor: TypeAlias = torch.Tensor
 Function = Callable[..., Tensor]
 
-#: How many compiled functions are kept. The cases of one call follow each other, so that a few are enough.
-KEPT = 8
+#: How many compiled functions are kept.
+KEPT = 64
 
 
 class TorchHarness:
@@ -35,6 +35,9 @@ class TorchHarness:
     dtypes = DTYPES
     modes = ("eager", "compiled", "vmapped", "reverse", "forward", "second")
     flushes = ()
+
+    #: The backend of torch.compile.
+    compiler = "inductor"
 
     def __init__(self) -> None:
         self._compiled: OrderedDict[tuple[Function, str, str], Function] = OrderedDict()
@@ -73,11 +76,8 @@ class TorchHarness:
         if mode == "compiled" and len(wrt) > 1:
             raise NotImplementedError("torch.compile does not support double backward.")
 
-        def put(a: np.ndarray) -> Tensor:
-            return torch.from_numpy(np.array(a, dtype=np.float64)).to(getattr(torch, dtype)).to(device)
-
-        tensors = [put(a) for a in arrays]
-        given = [None] * len(wrt) if directions is None else [put(d) for d in directions]
+        tensors = [_put(a, dtype, device) for a in arrays]
+        given = [None] * len(wrt) if directions is None else [_put(d, dtype, device) for d in directions]
         if mode == "compiled":
             result = _by_autograd(self._compile(call, dtype, device), tensors, wrt, given, record_all=True)
         elif mode == "reverse":
@@ -98,21 +98,61 @@ class TorchHarness:
             torch.mps.synchronize()
         return x
 
+    def expect(
+        self, calls: Sequence[tuple[Function, Sequence[np.ndarray]]], *, dtype: str, device: str = "cpu"
+    ) -> None:
+        """Compile these calls as one graph when the first of them is evaluated in mode "compiled".
+
+        Most of the time to compile one goes into starting the compiler. A call that cannot be compiled is met alone again.
+        """
+        examples = [[_put(np.ones_like(a), dtype, device) for a in arrays] for _, arrays in calls]
+        functions = [call for call, _ in calls]
+
+        def together(*tensors: Tensor) -> tuple[Tensor, ...]:
+            rest = iter(tensors)
+            return tuple([f(*[next(rest) for _ in own]) for f, own in zip(functions, examples)])
+
+        graph = self._traced(together)
+
+        def member(at: int) -> Function:
+            def call(*tensors: Tensor) -> Tensor:
+                given = [t.detach().requires_grad_() for own in examples for t in own]
+                start = sum(map(len, examples[:at]))
+                given[start : start + len(tensors)] = tensors
+                try:
+                    return graph(*given)[at]
+                except Exception:  # noqa: BLE001 - whichever of them it was
+                    self._compiled.pop((functions[at], dtype, device))
+                    return self._compile(functions[at], dtype, device)(*tensors)
+
+            return call
+
+        for at, function in enumerate(functions):
+            self._remember((function, dtype, device), member(at))
+
     def _compile(self, call: Function, dtype: str, device: str) -> Function:
         """`call` compiled, the same for its value and its gradients, so that both come from one compilation."""
         key = (call, dtype, device)
         if key not in self._compiled:
-
-            def compiled(*tensors: Tensor) -> Tensor:
-                return call(*tensors)
-
-            # Code of its own, because torch limits the compilations of one code object.
-            compiled.__code__ = compiled.__code__.replace(co_name=f"compiled_{next(self._numbers)}")
-            self._compiled[key] = torch.compile(compiled, fullgraph=True, dynamic=False)
-            if len(self._compiled) > KEPT:
-                self._compiled.popitem(last=False)
-        self._compiled.move_to_end(key)
+            self._remember(key, self._traced(call))
         return self._compiled[key]
+
+    def _remember(self, key: tuple[Function, str, str], compiled: Function) -> None:
+        self._compiled[key] = compiled
+        if len(self._compiled) > KEPT:
+            self._compiled.popitem(last=False)
+
+    def _traced(self, call: Function) -> Function:
+        def compiled(*tensors: Tensor) -> Any:
+            return call(*tensors)
+
+        # Code of its own, because torch limits the compilations of one code object.
+        compiled.__code__ = compiled.__code__.replace(co_name=f"compiled_{next(self._numbers)}")
+        return torch.compile(compiled, fullgraph=True, dynamic=False, backend=self.compiler)
+
+
+def _put(a: np.ndarray, dtype: str, device: str) -> Tensor:
+    return torch.from_numpy(np.array(a, dtype=np.float64)).to(getattr(torch, dtype)).to(device)
 
 
 def _by_autograd(

@@ -73,7 +73,7 @@ leaky_relu = pointwise(
     {
         "x": lambda xp, x, /, *, negative_slope: choose(xp, x > 0, 1.0, negative_slope, x),
         ("x", "x"): _zero,
-        "negative_slope": lambda xp, x, /, *, negative_slope: xp.where(x > 0, 0.0, x),
+        "negative_slope": lambda xp, x, /, *, negative_slope: xp.where(x >= 0, 0.0, x),
         ("x", "negative_slope"): lambda xp, x, /, *, negative_slope: choose(xp, x <= 0, 1.0, 0.0, x),
         ("negative_slope", "negative_slope"): _zero,
     },

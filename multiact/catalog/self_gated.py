@@ -86,7 +86,7 @@ _INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
 def _gelu(xp, x, /):
     m, d = normal_tail(xp, clamped(xp, magnitude(xp, x), 40.0))
-    return xp.where(x >= 0, x - d.times(xp.where(x > 40, 0.0, x) * m), d.times(clamped(xp, x, 40.0) * m))
+    return xp.where(x >= 0, x * (1 - d.times(m)), d.times(clamped(xp, x, 40.0) * m))
 
 
 def _gelu_x(xp, x, /):
