@@ -148,7 +148,7 @@ def _share(which: np.ndarray) -> float:
     return float(which.mean()) if which.size else 1.0
 
 
-def summary(found: Errors) -> Summary:
+def summary(found: Errors, half: bool = False) -> Summary:
     """The worst point and the shares. A disagreement counts as the worst; E decides between the others.
 
     The share of correctly rounded results is one of results that must not be flushed to zero.
@@ -157,7 +157,12 @@ def summary(found: Errors) -> Summary:
         return Summary(0, 0.0, 0.0, 1.0, 1.0, 0, None)
     ordinary = ~found.disagree
     worst = float(found.error[ordinary].max(initial=0.0))
-    at = int(np.argmax(np.where(found.disagree, np.inf, found.error)))
+    size = found.error
+    wrong = ~found.exact & ~found.subnormal
+    if half and wrong.any():
+        # The share decides as well, so that the point shown is one that is not correctly rounded.
+        size = np.where(wrong, 1 + found.ulps, 0.0)
+    at = int(np.argmax(np.where(found.disagree, np.inf, size)))
     return Summary(
         found.error.size,
         worst,

@@ -221,11 +221,12 @@ def rows(fmt: Format, *, every_pattern: bool) -> np.ndarray:
     in a 16-bit format also a row for each bit pattern.
     """
     random = np.random.default_rng(22)
-    parts = [random.normal(0.0, scale, (24, ROW)) for scale in (1e-4, 0.1, 1.0, 5.0, 20.0, 80.0)]
-    parts.append(random.normal(0.0, 1.0, (24, ROW)) + random.choice([-60.0, 0.0, 1000.0], (24, 1)))
+    big = fmt.largest / 64  # the sum of a few of them is finite
+    parts = [random.normal(0.0, scale, (10, ROW)) for scale in (1e-4, 0.1, 1.0, 5.0, 20.0, 80.0)]
+    parts.append(random.normal(0.0, 1.0, (10, ROW)) + random.choice([-60.0, 0.0, 1000.0], (10, 1)))
     ties = np.repeat(random.normal(0.0, 3.0, (12, 2)), 2, axis=1)
     parts += [ties, np.repeat(random.normal(0.0, 3.0, (6, 1)), ROW, axis=1), np.zeros((1, ROW)), np.eye(ROW) * 90]
-    parts += [np.eye(ROW) * fmt.largest / 2, np.full((1, ROW), fmt.largest / 4), np.eye(ROW) * -fmt.largest / 2]
+    parts += [np.eye(ROW) * big, np.full((1, ROW), big), np.eye(ROW) * -big]
     masked = random.normal(0.0, 2.0, (16, ROW))
     masked[np.arange(16), random.integers(0, ROW, 16)] = -np.inf
     masked[8:, 0], masked[8:, 1] = -np.inf, -np.inf

@@ -323,7 +323,7 @@ class Activation:
     limits : (at -inf, at +inf), with the default parameters; None where there is none.
     monotonic, smoothness, lipschitz : facts with the default parameters. Smoothness is "C0", "C1", ..., "Cinf", or
         "discontinuous".
-    kinks : expressions in the parameters for the x where the first derivative jumps.
+    kinks : expressions in the parameters for the x where the value or one of its first two derivatives jumps.
     examples : other settings of the parameters that conformance tests beside the defaults.
     reference : the paper and its year.
     budget : what conformance accepts.

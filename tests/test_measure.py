@@ -145,3 +145,13 @@ def test_rows_hold_masks_ties_and_every_pattern():
     assert (np.isneginf(found).all(axis=1)).any() and np.isposinf(found).any() and np.isnan(found).any()
     assert (found[:, 0] == found[:, 1]).any()
     assert len(points.rows(fmt, every_pattern=False)) < 1000
+
+
+def test_the_point_shown_is_one_that_failed():
+    eps = 2.0**-7
+    # E is largest at the first, which is rightly rounded; the second has a large slack and is not.
+    true = truth([1 + 0.49 * eps, 1.0], slack=np.asarray([0.0, 100 * eps]))
+    found = measure.errors(np.asarray([1.0, 1 + eps]), true, FORMATS["bfloat16"])
+    assert found.error[0] > found.error[1] and found.exact.tolist() == [True, False]
+    assert measure.summary(found, half=True).at == 1
+    assert measure.summary(found).at == 0

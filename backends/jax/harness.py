@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,6 +19,12 @@ from multiact.protocols import Native, Result
 from .adapter import backend
 
 Function = Callable[..., Array]
+
+# Compiled functions are kept on disk: Keras on JAX and a second run meet the same ones.
+_cache = Path(os.environ.get("MULTIACT_CACHE") or Path.home() / ".cache" / "multiact") / "jax"
+jax.config.update("jax_compilation_cache_dir", str(_cache))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def _at(call: Function, arrays: Sequence[Array], i: int) -> Function:

@@ -14,7 +14,7 @@ from array_api_compat import torch as namespace
 from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling
 
-from multiact.declaration import Activation, Array, Axiswise, Elementwise, is_half
+from multiact.declaration import Activation, Array, Axiswise, Elementwise
 from multiact.exports import BackendBase
 from multiact.registry import get
 
@@ -22,8 +22,7 @@ Tensor: TypeAlias = torch.Tensor
 Rule = Callable[..., Any]
 
 _DTYPES = {d: str(d).removeprefix("torch.") for d in vars(torch).values() if isinstance(d, torch.dtype)}
-for _dtype in _DTYPES:
-    is_half(_dtype)  # remembered now, so that torch.compile only has to look it up
+_HALF = (torch.float16, torch.bfloat16)  # Dynamo cannot trace a table that also holds dtypes of TensorFlow
 
 
 class TorchBackend(BackendBase):
@@ -199,12 +198,12 @@ def _restored(ctx: Any) -> tuple[list[Any], list[Any]]:
 def _wide(arguments: Sequence[Any]) -> list[Any]:
     """The Tensors among `arguments` in the precision of the computation: float32 for 16-bit input, else that of x."""
     dtype = arguments[0].dtype
-    dtype = torch.float32 if is_half(dtype) else dtype
+    dtype = torch.float32 if dtype in _HALF else dtype
     return [a.to(dtype) if isinstance(a, Tensor) else a for a in arguments]
 
 
 def _rounded(y: Tensor, x: Tensor) -> Tensor:
-    if is_half(x.dtype):
+    if x.dtype in _HALF:
         return y.to(x.dtype)
     return y.clone() if y is x else y  # autograd would take the input itself for a view
 

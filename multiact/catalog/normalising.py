@@ -34,16 +34,27 @@ def _parts(xp, z, axis):
     return shifted, e, is_top, rest
 
 
-def _relative_to_top(xp, t, is_top, axis):
-    """t minus its mean over the maxima. softmax does not see a constant, and the dominant entry then drops out of sums."""
-    count = xp.sum(xp.where(is_top, xp.ones_like(t), 0.0), axis=axis, keepdims=True)
-    return t - xp.sum(xp.where(is_top, t, 0.0), axis=axis, keepdims=True) / count
+def _first_top(xp, is_top, like, axis):
+    """The mask of the first maximum alone."""
+    counted = xp.cumulative_sum(xp.where(is_top, xp.ones_like(like), 0.0), axis=axis % len(like.shape))
+    return is_top & (counted == 1)
+
+
+def _relative_to(xp, t, first, axis):
+    """t minus its entry at the first maximum. softmax does not see a constant, and the dominant entry drops out of sums."""
+    return xp.where(first, 0.0, t - xp.sum(xp.where(first, t, 0.0), axis=axis, keepdims=True))
+
+
+def _weighted(xp, p, t):
+    """p * t, and 0 where p is 0 even if t is infinite."""
+    return p * xp.where(p > 0, t, 0.0)
 
 
 def _offsets(xp, x, sign, axis):
     """x without what the whole row has in common, which softmax does not see; 0 for infinite x."""
-    finite = xp.where((x == INF) | (x == -INF), 0.0, x)
-    return finite - sign * xp.max(sign * finite, axis=axis, keepdims=True)
+    infinite = (x == INF) | (x == -INF)
+    top = xp.max(xp.where(infinite, -INF, sign * x), axis=axis, keepdims=True)
+    return xp.where(infinite, 0.0, x - sign * xp.where(top == -INF, 0.0, top))
 
 
 def _direction(xp, arguments, tangents, sign, axis):
@@ -66,10 +77,17 @@ def _cotangents(xp, arguments, gz, needed, sign, axis):
 
 def _softmax(sign):
     def project(xp, arguments, y, t, axis):
-        """y * (t - sum(y t)), the symmetric Jacobian of softmax applied to t."""
+        """y * (t - sum(y t)), the Jacobian of softmax applied to t.
+
+        It is symmetric and its rows sum to 0, so the entry at the maximum is minus the sum of the others. Written as Q' K Q, with
+        Q taking the differences to that entry, its transpose is the same computation and as accurate.
+        """
         _, _, is_top, _ = _parts(xp, _scaled(*arguments, sign), axis)
-        d = _relative_to_top(xp, t, is_top, axis)
-        return y * (d - xp.sum(y * d, axis=axis, keepdims=True))
+        first = _first_top(xp, is_top, y, axis)
+        d = _relative_to(xp, t, first, axis)
+        r = _weighted(xp, y, d - xp.sum(_weighted(xp, y, d), axis=axis, keepdims=True))
+        others = xp.where(first, 0.0, r)
+        return others - xp.where(first, xp.sum(others, axis=axis, keepdims=True), 0.0)
 
     def value(xp, x, temperature, *, axis):
         _, e, _, rest = _parts(xp, _scaled(x, temperature, sign), axis)
@@ -91,16 +109,20 @@ def _log_softmax_value(xp, x, temperature, *, axis):
 
 def _log_softmax_jvp(xp, arguments, y, tangents, *, axis):
     _, e, is_top, rest = _parts(xp, _scaled(*arguments, 1), axis)
-    d = _relative_to_top(xp, _direction(xp, arguments, tangents, 1, axis), is_top, axis)
-    return d - xp.sum((e / (1 + rest)) * d, axis=axis, keepdims=True)
+    first = _first_top(xp, is_top, e, axis)
+    d = _relative_to(xp, _direction(xp, arguments, tangents, 1, axis), first, axis)
+    return d - xp.sum(_weighted(xp, e / (1 + rest), d), axis=axis, keepdims=True)
 
 
 def _log_softmax_vjp(xp, arguments, y, cotangent, needed, *, axis):
-    # g - p sum(g), with p's complement from the rest where p is nearly 1.
+    # g - p sum(g), the entry at the maximum from the others: there p may be nearly 1.
     _, e, is_top, rest = _parts(xp, _scaled(*arguments, 1), axis)
-    complement = xp.where(is_top, rest, (1 + rest) - e) / (1 + rest)
-    total = xp.sum(cotangent, axis=axis, keepdims=True)
-    gz = cotangent * complement - (e / (1 + rest)) * (total - cotangent)
+    first = _first_top(xp, is_top, e, axis)
+    p = e / (1 + rest)
+    total = xp.sum(xp.where(first, 0.0, cotangent), axis=axis, keepdims=True)
+    top = xp.sum(xp.where(first, cotangent, 0.0), axis=axis, keepdims=True)
+    complement = xp.sum(xp.where(first, 0.0, p), axis=axis, keepdims=True)
+    gz = xp.where(first, complement * top - (1 - complement) * total, cotangent - p * (total + top))
     return _cotangents(xp, arguments, gz, needed, 1, axis)
 
 

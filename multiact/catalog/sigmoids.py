@@ -164,5 +164,6 @@ pointwise(
     monotonic=True,
     smoothness="C1",
     lipschitz=1.0,
+    kinks=("0",),
     reference="Glorot & Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010.",
 )
