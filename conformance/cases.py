@@ -28,7 +28,7 @@ POWERS = (1.0, -0.5, 4.0, -0.03125, 16.0)
 
 
 #: Of the bit patterns of a 16-bit dtype, all are run with the usual parameters, and one in so many with others.
-THINNED = 8
+THINNED = 7
 
 
 @dataclass(frozen=True)
@@ -461,6 +461,8 @@ def _axiswise(case: Case) -> Data:
     subject, fmt = case.subject, FORMATS[case.dtype]
     forward = case.mode == "forward"
     x = points.rows(fmt, every_pattern=case.order == 0 and subject.form == "plain" and subject.default)
+    if not _usual(subject):
+        x = x[::THINNED]
     random = np.random.default_rng(23)
     weights = np.asarray([-1.5, -1.0, -0.5, 0.25, 0.75, 1.0, 2.0])
     cotangent, tangent = random.choice(weights, x.shape), random.choice(weights, x.shape)

@@ -299,12 +299,15 @@ def _within(figures: measure.Summary, budget: float, half: bool, axiswise: bool,
 
 
 def _why(figures: measure.Summary, budget: float, half: bool) -> str:
+    found = []
     if figures.disagreements:
-        return f"{figures.disagreements} results are infinite or NaN where the truth is not, or the reverse"
-    if half:
+        found.append(f"{figures.disagreements} results are infinite or NaN where the truth is not, or the reverse")
+    if half and (not found or figures.worst_ulp > measure.HALF_ULPS):
         share = f"{figures.share:.2%} correctly rounded (at least {measure.HALF_SHARE:.1%})"
-        return f"{figures.worst_ulp:.3g} ulp at worst (at most {measure.HALF_ULPS:g}), {share}"
-    return f"E = {figures.worst_error:.3g}, budget {budget:g}"
+        found.append(f"{figures.worst_ulp:.3g} ulp at worst (at most {measure.HALF_ULPS:g}), {share}")
+    elif not half and figures.worst_error > budget:
+        found.append(f"E = {figures.worst_error:.3g}, budget {budget:g}")
+    return "; ".join(found)
 
 
 # A backend
@@ -426,6 +429,8 @@ def prepare(asked: Request, advance: Callable[[str, int, int], None], processes:
     for name in asked.activations:
         with contextlib.suppress(oracle.OracleError):
             for i, subject in enumerate(catalogue.subjects(get(name))):
+                if asked.native and not subject.default:
+                    continue
                 for dtype in asked.dtypes:
                     distinct.setdefault((catalogue.same_truth(subject), dtype), (name, i, dtype))
     tasks = list(distinct.values())
@@ -476,8 +481,7 @@ def run(
             total = sum(len(state.plan or ()) for state in backends)
             if not total and all(state.plan is not None for state in backends):
                 return environment, []
-            if not asked.native:
-                prepare(asked, advance, processes)
+            prepare(asked, advance, processes)
             seconds["true values"] = round(time.perf_counter() - started, 1)
             waiting = [state for state in backends if not state.ended]
             for state in backends:

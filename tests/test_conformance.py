@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import re
 
 import pytest
@@ -162,27 +160,25 @@ def _replaced(*args):
     raise OSError("disk full")
 
 
-def _dies(name, asked, channel, log):
-    harness = runner.load_harness(name)
-    plan = runner.backend_cases(harness, asked)
-    channel.send(("plan", {}, [runner._facts(c) for c in plan]))
-    channel.recv()
-    channel.send(("row", runner.run_case(harness, plan[0])))
-    with open(log, "a") as file:
-        file.write("terminate called without an active exception\n")
-    os.abort()
-
-
 def test_a_process_that_dies_is_reported_not_passed_over(monkeypatch):
-    monkeypatch.setattr(runner, "worker", _dies)
-    # Started by fork, so that the child sees the replaced worker.
-    monkeypatch.setattr(multiprocessing, "get_context", lambda method, get=multiprocessing.get_context: get("fork"))
+    def go(self):
+        self.log.write_text("terminate called without an active exception\n")
+        self.process.kill()
+
+    monkeypatch.setattr(runner._Running, "go", go)
     monkeypatch.setattr(runner, "prepare", lambda *args: None)
     asked = runner.request(["numpy"], ["relu"], ["float32"])
     _, rows = runner.run(asked)
-    assert [r.verdict for r in rows] == ["pass", "fail", "fail"]
-    assert "SIGABRT" in rows[1].reason and "terminate called" in rows[1].reason
-    assert "not run" in rows[2].reason and rows[2].order == 2
+    assert [(r.order, r.verdict) for r in rows] == [(0, "fail"), (1, "fail"), (2, "fail")]
+    assert "SIGKILL" in rows[0].reason and "terminate called" in rows[0].reason
+    assert "not run" in rows[1].reason
+
+
+def test_a_process_that_does_not_start_is_reported(monkeypatch):
+    monkeypatch.setattr(runner._Running, "begin", lambda self: (self.process.kill(), self._receive()))
+    monkeypatch.setattr(runner, "prepare", lambda *args: None)
+    _, rows = runner.run(runner.request(["numpy"], ["relu"], ["float32"]))
+    assert [r.verdict for r in rows] == ["fail"] and "did not start (signal SIGKILL)" in rows[0].reason
 
 
 def test_known_cases_need_a_reason(monkeypatch):

@@ -30,8 +30,9 @@ def _snake_x(xp, x, /, *, alpha):
 
 
 def _snake_xx(xp, x, /, *, alpha):
-    _, s, c = _phase(xp, x, alpha)
-    return 2 * alpha * ((c - s) * (c + s))
+    # cos 2u itself, not (c - s) (c + s): near its zeros it keeps its digits.
+    _, _, c = _phase(xp, x, 2 * alpha)
+    return 2 * alpha * c
 
 
 def _snake_alpha(xp, x, /, *, alpha):
