@@ -36,7 +36,7 @@ def _parts(xp, z, axis):
 
 def _first_top(xp, is_top, like, axis):
     """The mask of the first maximum alone."""
-    counted = xp.cumulative_sum(xp.where(is_top, xp.ones_like(like), 0.0), axis=axis % len(like.shape))
+    counted = xp.cumulative_sum(xp.where(is_top, xp.ones_like(like), 0.0), axis=axis)
     return is_top & (counted == 1)
 
 
