@@ -29,6 +29,7 @@ POWERS = (1.0, -0.5, 4.0, -0.03125, 16.0)
 
 #: Of the bit patterns of a 16-bit dtype, all are run with the usual parameters, and one in so many with others.
 THINNED = 7
+UNUSUAL_DTYPES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,13 @@ def _orders(subject: Subject) -> dict[str, list[Order]]:
     }
 
 
+def dtypes_of(subject: Subject, dtypes: Sequence[str]) -> list[str]:
+    """The dtypes in which a subject is tested: all with the usual parameters, two with others."""
+    if subject.default or _usual(subject):
+        return list(dtypes)
+    return [d for d in dtypes if d in UNUSUAL_DTYPES] or list(dtypes)
+
+
 def cases(
     harness: Harness,
     activations: Iterable[Activation],
@@ -244,7 +252,7 @@ def cases(
                 if modes is not None and mode not in modes:
                     continue
                 orders = plan["all"] if only else plan.get(mode, [])
-                for dtype in dtypes:
+                for dtype in dtypes_of(subject, dtypes):
                     if dtype in harness.dtypes:
                         found += [Case(subject, mode, order, dtype, device, peer) for order in orders]
     return found

@@ -431,7 +431,7 @@ def prepare(asked: Request, advance: Callable[[str, int, int], None], processes:
             for i, subject in enumerate(catalogue.subjects(get(name))):
                 if asked.native and not subject.default:
                     continue
-                for dtype in asked.dtypes:
+                for dtype in catalogue.dtypes_of(subject, asked.dtypes):
                     distinct.setdefault((catalogue.same_truth(subject), dtype), (name, i, dtype))
     tasks = list(distinct.values())
     # 16-bit dtypes take longest.
