@@ -54,6 +54,13 @@ class Decay:
         self._scaled = xp.exp(xp.where(self._far, _SHIFT - a, -a))
         self.z = xp.where(self._far, self._scaled * _SHIFT_FACTOR, self._scaled)
 
+    def sum(self, keep: Array, axis: int) -> Array:
+        """The sum of exp(-a) along an axis where `keep` holds, without losing the small terms of a small sum."""
+        xp = self._xp
+        near = xp.sum(xp.where(keep & ~self._far, self._scaled, 0.0), axis=axis, keepdims=True)
+        far = xp.sum(xp.where(keep & self._far, self._scaled, 0.0), axis=axis, keepdims=True)
+        return near + far * _SHIFT_FACTOR
+
     def times(self, *factors: Array) -> Array:
         """The product of exp(-a) and the factors, multiplied in this order."""
         product = self._scaled

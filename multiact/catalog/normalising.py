@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from ..declaration import parameter
+from ..numerics import Decay
 from ..registry import axiswise
 
 INF = math.inf
@@ -26,12 +27,12 @@ def _parts(xp, z, axis):
     top = xp.max(z, axis=axis, keepdims=True)
     is_top = z == top
     infinite = (top == INF) | (top == -INF)
-    safe = xp.where(infinite, xp.where(is_top, xp.zeros_like(z), -INF), z)
-    shifted = safe - xp.where(infinite, 0.0, top)
-    e = xp.exp(shifted)
-    others = xp.sum(xp.where(is_top, 0.0, e), axis=axis, keepdims=True)
-    rest = others + (xp.sum(xp.where(is_top, e, 0.0), axis=axis, keepdims=True) - 1)
-    return shifted, e, is_top, rest
+    # NaN once more by itself: the maximum of a compiler may have passed over it.
+    apart = xp.where(is_top, 0.0, xp.where(xp.isnan(z), z, -INF))
+    shifted = xp.where(infinite, apart, z) - xp.where(infinite, 0.0, top)
+    d = Decay(xp, -shifted)
+    rest = d.sum(~is_top, axis) + (d.sum(is_top, axis) - 1)
+    return shifted, d.z, is_top, rest
 
 
 def _first_top(xp, is_top, like, axis):
@@ -47,7 +48,7 @@ def _relative_to(xp, t, first, axis):
 
 def _weighted(xp, p, t):
     """p * t, and 0 where p is 0 even if t is infinite."""
-    return p * xp.where(p > 0, t, 0.0)
+    return p * xp.where(p == 0, 0.0, t)
 
 
 def _offsets(xp, x, sign, axis):
