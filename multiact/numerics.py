@@ -8,7 +8,7 @@ no subnormal intermediate where the result is normal (XLA and TensorFlow flush t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .declaration import Array
@@ -99,14 +99,18 @@ def tanh(xp: Any, x: Array) -> Array:
     return xp.where(x >= 0, y, -y)
 
 
-def expm1_minus(xp: Any, x: Array) -> Array:
-    """exp(x) - 1 - x for x <= 0, by its Taylor series above -1."""
+def series(xp: Any, x: Array, coefficients: Callable[[int], float]) -> Array:
+    """x^2 times the sum of coefficients(k) x^(k - 2) for k >= 2, of terms that fall like 1 / k!, for -1 < x <= 0."""
+    terms = 21 if is_double(xp, x) else 12
+    return x * (x * horner(x, [coefficients(k) for k in range(2, terms)]))
+
+
+def expm1(xp: Any, x: Array) -> Array:
+    """exp(x) - 1 for x <= 0. Some compilers take just that for expm1, and lose all digits near 0."""
     near = x > -1
     small = xp.where(near, x, 0.0)
-    terms = 21 if is_double(xp, x) else 12
-    series = small * small * horner(small, [1 / math.factorial(k) for k in range(2, terms)])
-    far = clamped(xp, xp.where(near, -1.0, x), 1e30)
-    return xp.where(near, series, xp.expm1(far) - far)
+    taylor = small + series(xp, small, lambda k: 1 / math.factorial(k))
+    return xp.where(near, taylor, xp.exp(xp.where(near, -1.0, x)) - 1)
 
 
 # exp(a^2 / 2) * Phi(-a), a Mills ratio, as a rational function of a. All coefficients are positive, so nothing cancels.

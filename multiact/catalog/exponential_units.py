@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..declaration import parameter
-from ..numerics import Decay, clamped, expm1_minus
+from ..numerics import Decay, clamped, expm1, series
 from ..registry import pointwise
 
 INF = math.inf
@@ -25,11 +25,11 @@ def _exp(xp, x, factor):
 
 pointwise(
     "elu",
-    lambda xp, x, /, *, alpha: xp.where(x > 0, x, alpha * xp.expm1(_negative(xp, x))),
+    lambda xp, x, /, *, alpha: xp.where(x > 0, x, alpha * expm1(xp, _negative(xp, x))),
     {
         "x": lambda xp, x, /, *, alpha: xp.where(x > 0, 1.0, _exp(xp, _negative(xp, x), alpha)),
         ("x", "x"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, _exp(xp, _negative(xp, x), alpha)),
-        "alpha": lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, xp.expm1(_negative(xp, x))),
+        "alpha": lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, expm1(xp, _negative(xp, x))),
         ("x", "alpha"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, xp.exp(_negative(xp, x))),
     },
     parameters=[parameter("alpha", 1.0, description="minus the limit at -inf")],
@@ -50,19 +50,27 @@ pointwise(
 )
 
 
+def _celu(xp, x, /, *, alpha):
+    v = _negative(xp, x) / alpha
+    near = v > -1
+    # x itself and what is beyond it, so that a subnormal x / alpha does no harm
+    inner = _negative(xp, x) + alpha * series(xp, xp.where(near, v, 0.0), lambda k: 1 / math.factorial(k))
+    outer = alpha * (xp.exp(xp.where(near, -1.0, v)) - 1)
+    return xp.where(x > 0, x, xp.where(near, inner, outer))
+
+
 def _celu_alpha(xp, x, /, *, alpha):
-    # expm1(v) - v exp(v): below -1 as it stands, above by the series of expm1(v) - v, which cancels less.
+    # expm1(v) - v exp(v): below -1 as it stands, above by its own series.
     v = clamped(xp, _negative(xp, x) / alpha)
     near = v > -1
-    inner = xp.where(near, v, -1.0)
+    inner = -series(xp, xp.where(near, v, 0.0), lambda k: (k - 1) / math.factorial(k))
     outer = xp.where(near, -1.0, v)
-    series = expm1_minus(xp, inner) - inner * xp.expm1(inner)
-    return xp.where(x > 0, 0.0, xp.where(near, series, xp.expm1(outer) - outer * xp.exp(outer)))
+    return xp.where(x > 0, 0.0, xp.where(near, inner, xp.exp(outer) * (1 - outer) - 1))
 
 
 pointwise(
     "celu",
-    lambda xp, x, /, *, alpha: xp.where(x > 0, x, alpha * xp.expm1(_negative(xp, x) / alpha)),
+    _celu,
     {
         "x": lambda xp, x, /, *, alpha: xp.where(x > 0, 1.0, xp.exp(_negative(xp, x) / alpha)),
         ("x", "x"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, _exp(xp, _negative(xp, x) / alpha, 1 / alpha)),
@@ -86,7 +94,7 @@ pointwise(
 
 pointwise(
     "selu",
-    lambda xp, x, /: xp.where(x > 0, SCALE * x, SCALE * ALPHA * xp.expm1(_negative(xp, x))),
+    lambda xp, x, /: xp.where(x > 0, SCALE * x, SCALE * ALPHA * expm1(xp, _negative(xp, x))),
     {
         "x": lambda xp, x, /: xp.where(x > 0, SCALE, _exp(xp, _negative(xp, x), SCALE * ALPHA)),
         ("x", "x"): lambda xp, x, /: xp.where(x > 0, 0.0, _exp(xp, _negative(xp, x), SCALE * ALPHA)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..declaration import parameter
+from ..declaration import Budget, parameter
 from ..registry import pointwise
 
 INF = math.inf
@@ -37,7 +37,7 @@ def _snake_xx(xp, x, /, *, alpha):
 
 def _snake_alpha(xp, x, /, *, alpha):
     v, s, c = _phase(xp, x, alpha)
-    return (v * (2 * s * c) - s * s / alpha) / alpha
+    return (s * (v * c) + s * (v * c - s / alpha)) / alpha
 
 
 pointwise(
@@ -53,6 +53,9 @@ pointwise(
     limits=(-INF, INF),
     monotonic=True,
     smoothness="Cinf",
+    budget=Budget(
+        reason="where alpha * x, or twice that, overflows in float32 the phase is unknown; E, not the ulp, is kept"
+    ),
     lipschitz=2.0,
     examples=({"alpha": 2.0}, {"alpha": 0.25}),
     reference="Ziyin, Hartwig & Ueda, Neural networks fail to learn periodic functions and how to fix it, 2020, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..declaration import Option, parameter
-from ..numerics import BIG, Decay, clamped, magnitude, normal_tail
+from ..numerics import BIG, Decay, clamped, expm1, magnitude, normal_tail
 from ..registry import pointwise, preset
 
 INF = math.inf
@@ -31,7 +31,7 @@ def _silu_xx(xp, x, /, *, beta):
     a = clamped(xp, magnitude(xp, beta * x))
     d = Decay(xp, a)
     s = 1 + d.z
-    return d.times(beta * (2 + a * xp.expm1(-a) / s)) / (s * s)
+    return d.times(beta * (2 + a * expm1(xp, -a) / s)) / (s * s)
 
 
 def _silu_beta(xp, x, /, *, beta):
@@ -155,7 +155,7 @@ def _gelu_tanh_xx(xp, x, /):
     slope = _K0 + 3 * _K1 * q
     d = Decay(xp, v)
     s = 1 + d.z
-    return d.times(2 * slope + 6 * _K1 * q + a * (slope * slope) * (xp.expm1(-v) / s)) / (s * s)
+    return d.times(2 * slope + 6 * _K1 * q + a * (slope * slope) * (expm1(xp, -v) / s)) / (s * s)
 
 
 pointwise(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..declaration import parameter
-from ..numerics import Decay, clamped, magnitude, tanh
+from ..numerics import Decay, clamped, expm1, magnitude, tanh
 from ..registry import pointwise
 
 INF = math.inf
@@ -24,7 +24,7 @@ def _sigmoid_x(xp, x, /, factor=1.0):
 def _sigmoid_xx(xp, x, /):
     a = magnitude(xp, x)
     z = xp.exp(-a)
-    w = (z * xp.expm1(-a)) / ((1 + z) * (1 + z) * (1 + z))
+    w = (z * expm1(xp, -a)) / ((1 + z) * (1 + z) * (1 + z))
     return xp.where(x >= 0, w, -w)
 
 
