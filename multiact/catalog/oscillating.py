@@ -37,7 +37,8 @@ def _snake_xx(xp, x, /, *, alpha):
 
 def _snake_alpha(xp, x, /, *, alpha):
     v, s, c = _phase(xp, x, alpha)
-    return (s * (v * c) + s * (v * c - s / alpha)) / alpha
+    t = s / alpha
+    return t * (v * c) + t * (v * c - t)
 
 
 pointwise(

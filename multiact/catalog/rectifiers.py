@@ -171,7 +171,8 @@ def _root(xp, x, b):
 
 def _squareplus(xp, x, /, *, b):
     a, h = _root(xp, x, b)
-    return xp.where(x >= 0, 0.5 * x + 0.5 * h, (0.5 * b) / (h + a))
+    left = (0.5 * b) / (h + a)
+    return xp.where(x >= 0, x + left, left)
 
 
 def _squareplus_x(xp, x, /, *, b):

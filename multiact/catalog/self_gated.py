@@ -141,9 +141,10 @@ def _gelu_tanh(xp, x, /):
 
 def _gelu_tanh_x(xp, x, /):
     a = clamped(xp, magnitude(xp, x), 100.0)
-    q = a * a
-    d = Decay(xp, a * (_K0 + _K1 * q))
-    w = a * (_K0 + 3 * _K1 * q)
+    cubic = _K1 * (a * a) * a
+    v = _K0 * a + cubic
+    d = Decay(xp, v)
+    w = v + 2 * cubic  # a times the slope of v
     s = 1 + d.z
     return xp.where(x >= 0, s + d.times(w), d.times(1 - w + d.z)) / (s * s)
 
