@@ -71,7 +71,7 @@ def _inside(xp, x):
 
 def _hard_swish(xp, x, /):
     v = _inside(xp, x)
-    return xp.where(x <= -3, 0.0, xp.where(x >= 3, x, (v * (v + 3)) / 6))
+    return xp.where(x <= -3, 0.0, xp.where(x >= 3, x, v * (v / 6 + 0.5)))
 
 
 pointwise(
