@@ -40,6 +40,11 @@ def constant(xp: Any, x: Array, value: float) -> Array:
     return xp.where(xp.isnan(x), x, value)
 
 
+def zero(xp: Any, x: Array, /, **_: Any) -> Array:
+    """The derivative of what is piecewise constant, whatever the parameters: 0, and NaN where `x` is NaN."""
+    return constant(xp, x, 0.0)
+
+
 class Decay:
     """exp(-a) for a >= 0, and products with it that do not underflow before their result does.
 

@@ -5,14 +5,10 @@ from __future__ import annotations
 import math
 
 from ..declaration import parameter
-from ..numerics import choose, constant
+from ..numerics import choose, zero
 from ..registry import pointwise
 
 INF = math.inf
-
-
-def _zero(xp, x, /, **_):
-    return constant(xp, x, 0.0)
 
 
 pointwise(
@@ -20,7 +16,7 @@ pointwise(
     lambda xp, x, /, *, min_val, max_val: xp.where(x <= min_val, min_val, xp.where(x >= max_val, max_val, x)),
     {
         "x": lambda xp, x, /, *, min_val, max_val: choose(xp, (x > min_val) & (x < max_val), 1.0, 0.0, x),
-        ("x", "x"): _zero,
+        ("x", "x"): zero,
         "min_val": lambda xp, x, /, *, min_val, max_val: choose(xp, x <= min_val, 1.0, 0.0, x),
         "max_val": lambda xp, x, /, *, min_val, max_val: choose(xp, (x > min_val) & (x >= max_val), 1.0, 0.0, x),
     },
@@ -47,7 +43,7 @@ pointwise(
 pointwise(
     "hard_sigmoid",
     lambda xp, x, /: xp.where(x <= -3, 0.0, xp.where(x >= 3, 1.0, (x + 3) / 6)),
-    {"x": lambda xp, x, /: choose(xp, (x > -3) & (x < 3), 1 / 6, 0.0, x), ("x", "x"): _zero},
+    {"x": lambda xp, x, /: choose(xp, (x > -3) & (x < 3), 1 / 6, 0.0, x), ("x", "x"): zero},
     class_name="Hardsigmoid",
     aliases=("hardsigmoid", "h_sigmoid"),
     family="hard",

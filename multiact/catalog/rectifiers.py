@@ -5,20 +5,16 @@ from __future__ import annotations
 import math
 
 from ..declaration import parameter
-from ..numerics import choose, constant, magnitude
+from ..numerics import choose, constant, magnitude, zero
 from ..registry import pointwise, preset
 
 INF = math.inf
 
 
-def _zero(xp, x, /, **_):
-    return constant(xp, x, 0.0)
-
-
 pointwise(
     "identity",
     lambda xp, x, /: x * 1,
-    {"x": lambda xp, x, /: constant(xp, x, 1.0), ("x", "x"): _zero},
+    {"x": lambda xp, x, /: constant(xp, x, 1.0), ("x", "x"): zero},
     aliases=("linear",),
     family="rectifiers",
     formula="x",
@@ -34,7 +30,7 @@ pointwise(
 pointwise(
     "relu",
     lambda xp, x, /: xp.where(x <= 0, 0.0, x),
-    {"x": lambda xp, x, /: choose(xp, x > 0, 1.0, 0.0, x), ("x", "x"): _zero},
+    {"x": lambda xp, x, /: choose(xp, x > 0, 1.0, 0.0, x), ("x", "x"): zero},
     class_name="ReLU",
     family="rectifiers",
     formula=r"\max(x, 0)",
@@ -52,7 +48,7 @@ pointwise(
 pointwise(
     "relu6",
     lambda xp, x, /: xp.where(x <= 0, 0.0, xp.where(x >= 6, 6.0, x)),
-    {"x": lambda xp, x, /: choose(xp, (x > 0) & (x < 6), 1.0, 0.0, x), ("x", "x"): _zero},
+    {"x": lambda xp, x, /: choose(xp, (x > 0) & (x < 6), 1.0, 0.0, x), ("x", "x"): zero},
     class_name="ReLU6",
     family="rectifiers",
     formula=r"\min(\max(x, 0), 6)",
@@ -72,10 +68,10 @@ leaky_relu = pointwise(
     lambda xp, x, /, *, negative_slope: xp.where(x > 0, x, negative_slope * x),
     {
         "x": lambda xp, x, /, *, negative_slope: choose(xp, x > 0, 1.0, negative_slope, x),
-        ("x", "x"): _zero,
+        ("x", "x"): zero,
         "negative_slope": lambda xp, x, /, *, negative_slope: xp.where(x >= 0, 0.0, x),
         ("x", "negative_slope"): lambda xp, x, /, *, negative_slope: choose(xp, x <= 0, 1.0, 0.0, x),
-        ("negative_slope", "negative_slope"): _zero,
+        ("negative_slope", "negative_slope"): zero,
     },
     parameters=[parameter("negative_slope", 0.01, description="the slope for x <= 0")],
     class_name="LeakyReLU",
@@ -120,8 +116,8 @@ pointwise(
     lambda xp, x, /, *, threshold, value: xp.where(x <= threshold, value, x),
     {
         "x": lambda xp, x, /, *, threshold, value: choose(xp, x > threshold, 1.0, 0.0, x),
-        ("x", "x"): _zero,
-        "threshold": _zero,
+        ("x", "x"): zero,
+        "threshold": zero,
         "value": lambda xp, x, /, *, threshold, value: choose(xp, x <= threshold, 1.0, 0.0, x),
     },
     parameters=[

@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 
 from ..declaration import parameter
-from ..numerics import choose, constant, is_double, tanh
+from ..numerics import choose, is_double, tanh, zero
 from ..registry import pointwise
 from .sigmoids import sech2
 
 INF = math.inf
-
-
-def _zero(xp, x, /, **_):
-    return constant(xp, x, 0.0)
 
 
 def _within(x, lambd):
@@ -27,8 +23,8 @@ pointwise(
     lambda xp, x, /, *, lambd: xp.where(_within(x, lambd), 0.0, x),
     {
         "x": lambda xp, x, /, *, lambd: choose(xp, _within(x, lambd), 0.0, 1.0, x),
-        ("x", "x"): _zero,
-        "lambd": _zero,
+        ("x", "x"): zero,
+        "lambd": zero,
     },
     parameters=[_lambd],
     class_name="Hardshrink",
@@ -51,7 +47,7 @@ pointwise(
     lambda xp, x, /, *, lambd: xp.where(_within(x, lambd), 0.0, xp.where(x > 0, x - lambd, x + lambd)),
     {
         "x": lambda xp, x, /, *, lambd: choose(xp, _within(x, lambd), 0.0, 1.0, x),
-        ("x", "x"): _zero,
+        ("x", "x"): zero,
         "lambd": lambda xp, x, /, *, lambd: choose(
             xp, _within(x, lambd), 0.0, xp.where(x > 0, xp.full_like(x, -1.0), 1.0), x
         ),
