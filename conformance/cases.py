@@ -54,7 +54,7 @@ class Call:
         if "gate" in given:
             value, gate = given.pop("value"), given.pop("gate")
             side = dict(self.keywords).get("gate") or _default_side(self.activation)
-            inputs = (value, gate) if side == "second" else (gate, value)
+            inputs: tuple[Array, ...] = (value, gate) if side == "second" else (gate, value)
         else:
             inputs = (given.pop("packed" if "packed" in given else "x"),)
         return self.function(*inputs, **given, **dict(self.keywords))
@@ -176,10 +176,9 @@ def subjects(activation: Activation) -> list[Subject]:
     for option in activation.options:
         for choice, name in (option.variants or {}).items():
             target = get(name)
-            numbers = tuple((p.name, p.default) for p in target.parameters)
-            found.append(
-                Subject(target, "variant", numbers, ((option.name, choice),), of=activation, default=False)  # type: ignore[arg-type]
-            )
+            numbers = tuple((p.name, float(p.default)) for p in target.parameters)  # type: ignore[arg-type]
+            selected = ((option.name, choice),)
+            found.append(Subject(target, "variant", numbers, selected, of=activation, default=False))
     return found
 
 
@@ -194,6 +193,7 @@ def _orders(subject: Subject) -> dict[str, list[Order]]:
     if subject.form == "packed":
         return {"eager": [0], "reverse": [1], "all": [0]}
     if subject.form == "arrays":
+        modes: dict[str, list[Order]]
         modes = {"reverse": parameters, "forward": parameters, "eager": [0], "all": [0, *parameters]}
         if subject.default:
             return {**modes, "compiled": parameters, "xla": parameters}
@@ -479,11 +479,12 @@ def _axiswise(case: Case) -> Data:
     inputs = np.concatenate([x, *columns], axis=1)
     along = np.concatenate([tangent, *(np.zeros_like(c) for c in columns)], axis=1)
     names = [n for n, _ in values]
-    by_parameter = isinstance(case.order, str)
+    by_parameter = case.order if isinstance(case.order, str) else ""
     if by_parameter and forward:
         along = np.zeros_like(inputs)
-        along[:, points.ROW + names.index(case.order)] = 1.0
-    kind = {0: "value", 2: "second"}.get(case.order, "jvp" if forward else "vjp")  # type: ignore[call-overload]
+        along[:, points.ROW + names.index(by_parameter)] = 1.0
+    kinds: dict[Order, str] = {0: "value", 2: "second"}
+    kind = kinds.get(case.order, "jvp" if forward else "vjp")
     is_array = np.concatenate([np.ones(points.ROW), np.full(len(columns), float(subject.form == "arrays"))])
     exact = np.where(along == 0, 0.0, fmt.ulp(along)) if by_parameter else fmt.ulp(along) * is_array
     sweep = len(x) > 1000
@@ -491,7 +492,7 @@ def _axiswise(case: Case) -> Data:
     truth = _axis_truth(subject, kind, inputs, cotangent, along, ulps, fmt)
     parts: Any = slice(0, points.ROW)
     if kind == "vjp" and by_parameter:
-        at = points.ROW + names.index(case.order)
+        at = points.ROW + names.index(by_parameter)
         parts = slice(at, at + 1)
     # What a result that is flushed to zero would have been multiplied with.
     parts_of_product = {"value": [], "jvp": [inputs, along], "vjp": [inputs, cotangent]}.get(

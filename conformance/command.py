@@ -52,10 +52,16 @@ def conformance(
             console=errors,
             transient=True,
         ) as progress:
-            task = progress.add_task("starting", total=None)
+            task, told = progress.add_task("starting", total=None), ""
 
             def advance(what: str, done: int, total: int) -> None:
+                nonlocal told
                 progress.update(task, description=what, completed=done, total=total)
+                # A log has no bar: there every tenth of a stage is a line.
+                line = f"{'true values' if what.startswith('true values') else 'cases'} {10 * done // total}0 %"
+                if not errors.is_terminal and line != told and total >= 100:
+                    errors.print(line, highlight=False)
+                    told = line
 
             environment, rows = runner.run(asked, advance=advance, processes=max(1, min(2, os.cpu_count() or 1)))
     except (MultiactError, OracleError, OSError) as error:

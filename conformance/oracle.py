@@ -126,6 +126,9 @@ class Vector:
     def __init__(self, entries: list[Any]) -> None:
         self.entries = entries
 
+    def __neg__(self) -> Vector:
+        return Vector([-e for e in self.entries])
+
     def __getitem__(self, i: int) -> Any:
         raise OracleError("a condition in a definition along an axis must not depend on x.")
 
@@ -148,7 +151,6 @@ for _name, _operation in (
     _forward, _reflected = _lifted(_operation)
     setattr(Vector, f"__{_name}__", _forward)
     setattr(Vector, f"__r{_name}__", _reflected)
-Vector.__neg__ = lambda self: Vector([-e for e in self.entries])  # type: ignore[attr-defined]
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{
@@ -281,10 +283,10 @@ class Definition:
             case ast.Compare(left=left, ops=ops, comparators=comparators):
                 sides = [self._convert(s) for s in (left, *comparators)]
                 tests = []
-                for op, a, b in zip(ops, sides, sides[1:]):
-                    if type(op) not in _COMPARE:
-                        raise self._refuse(node, f"the comparison {type(op).__name__}")
-                    tests.append(self._call(f"_c_{type(op).__name__}", a, b))
+                for compared, a, b in zip(ops, sides, sides[1:]):
+                    if type(compared) not in _COMPARE:
+                        raise self._refuse(node, f"the comparison {type(compared).__name__}")
+                    tests.append(self._call(f"_c_{type(compared).__name__}", a, b))
                 return tests[0] if len(tests) == 1 else ast.BoolOp(ast.And(), tests)
             case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in FUNCTIONS:
                 return self._call(f"_f_{name}", self._convert(argument))
@@ -383,7 +385,7 @@ def _elementwise(
     axes = {n: tuple(int(m == n) for m in names) for n in names}
     used = sorted({n for w, _ in everything for n in w}, key=names.index) or [names[0]]
     main = axes[used[0]]
-    plan = []
+    plan: list[tuple[Wrt, int, Any, Any, Any]] = []
     for w, need in everything:
         different = sorted(set(w), key=names.index)
         if len(different) <= 1:
@@ -600,8 +602,8 @@ def along_axis(
     results = width if kind in ("value", "jvp", "second") else rows.shape[1]
     out = np.full((len(rows), results, 3), np.nan)
 
-    def evaluate(which: np.ndarray, replaced: np.ndarray, floor: int) -> np.ndarray:
-        chosen = None if ulps is None else tuple(u[which] for u in ulps)
+    def evaluate(which: np.ndarray, replaced: np.ndarray, floor: int, slack: bool = True) -> np.ndarray:
+        chosen = (ulps[0][which], ulps[1][which], ulps[2][which]) if slack and ulps is not None else None
         return _axis(text, names, kind, replaced, width, cotangent[which], direction[which], chosen, floor)
 
     if finite.any():
@@ -616,6 +618,7 @@ def along_axis(
                     infinite,
                     np.where(np.isinf(rows), np.copysign(2.0**k * rate, rows), rows)[infinite],
                     -1000,
+                    slack=speed > 0 and k == FAR[-1],
                 )
                 for k in FAR
             ]

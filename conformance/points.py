@@ -93,7 +93,7 @@ def patterns(fmt: Format) -> np.ndarray:
 def _bits(x: np.ndarray) -> np.ndarray:
     """Floats as integers of the same order."""
     integer = np.int32 if x.dtype == np.float32 else np.int64
-    raw = x.view(integer)
+    raw: np.ndarray = x.view(integer)
     return np.where(raw < 0, np.iinfo(integer).min - raw, raw)
 
 
@@ -201,14 +201,24 @@ def edges(evaluate: Callable[[np.ndarray], Mapping[Any, oracle.Pair]], fmt: Form
 def stratified(
     evaluate: Callable[[np.ndarray], Mapping[Any, oracle.Pair]], fmt: Format, kinks: np.ndarray
 ) -> np.ndarray:
-    """The points for a 32- or 64-bit format; every pattern for a 16-bit one. Deterministic, sorted, each once."""
+    """The points for a 32- or 64-bit format; every pattern for a 16-bit one. Deterministic, each once.
+
+    Filled up with random ones to a multiple of `STEP`, since compilers make a function for a shape.
+    """
     if fmt.half:
         return patterns(fmt)
     near = neighbours(edges(evaluate, fmt, kinks), fmt)
     everything = np.concatenate([special(fmt), exponents(fmt), dense(fmt), near])
     # np.unique merges the zeros, of which both are wanted.
     distinct = np.unique(everything)
-    return np.concatenate([distinct[distinct != 0], [0.0, -0.0]])
+    distinct = distinct[distinct != 0]
+    random = np.random.default_rng(24)
+    more = np.setdiff1d(fmt.round(random.uniform(-30, 30, 4 * STEP)), np.append(distinct, 0.0))
+    return np.concatenate([distinct, [0.0, -0.0], random.permutation(more)[: -(distinct.size + 2) % STEP]])
+
+
+#: The number of points is a multiple of it.
+STEP = 4096
 
 
 ROW = 4
@@ -218,7 +228,7 @@ def rows(fmt: Format, *, every_pattern: bool) -> np.ndarray:
     """Rows for a function along an axis: shape (rows, 4).
 
     Spread from equal entries to one that dominates, ties, masks of -inf, one +inf, all -inf, NaN; with `every_pattern`
-    in a 16-bit format also a row for each bit pattern.
+    in a 16-bit format also every bit pattern, three neighbours in a row.
     """
     random = np.random.default_rng(22)
     big = fmt.largest / 64  # the sum of a few of them is finite
@@ -236,7 +246,6 @@ def rows(fmt: Format, *, every_pattern: bool) -> np.ndarray:
     parts += [masked, one, np.full((1, ROW), -np.inf), np.array([[np.nan, 0.0, 1.0, 2.0], [1.0, -np.inf, np.nan, 0.0]])]
     result = fmt.round(np.concatenate(parts))
     if fmt.half and every_pattern:
-        swept = np.tile(np.array([0.5, 0.0, -1.25, 2.0]), (1 << 16, 1))
-        swept[:, 0] = patterns(fmt)
-        result = np.concatenate([result, swept])
+        neighbours = np.resize(patterns(fmt), (-(-(1 << 16) // (ROW - 1)), ROW - 1))
+        result = np.concatenate([result, np.insert(neighbours, 1, 0.5, axis=1)])
     return result

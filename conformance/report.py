@@ -68,7 +68,8 @@ def _text(value: Any) -> str:
 def describe(row: Row) -> str:
     """One line for a case that is not as it should be."""
     case = " ".join(filter(None, [row.activation, row.setting]))
-    order = {0: "value", 1: "first derivative", 2: "second derivative"}.get(row.order, f"derivative in {row.order}")  # type: ignore[call-overload]
+    orders: dict[int | str, str] = {0: "value", 1: "first derivative", 2: "second derivative"}
+    order = orders.get(row.order, f"derivative in {row.order}")
     where = f" at {_text(row.worst_at)}: got {_text(row.got)}, wanted {_text(row.wanted)}" if row.points else ""
     return f"{case} | {row.backend} {row.mode} {row.dtype} | {order}{where} | {row.reason}"
 

@@ -353,6 +353,11 @@ class Activation:
     based_on: str | None = None
     gate_of: str | None = None
 
+    @property
+    def settings(self) -> tuple[Parameter | Option, ...]:
+        """All that can be passed beside the input: the parameters, then the options."""
+        return (*self.parameters, *self.options)
+
     def __call__(self, *inputs: Array, **parameters: Any) -> Array:
         """The activation of an array, computed by the backend that owns it, differentiable there."""
         from .dispatch import backend_of

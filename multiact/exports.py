@@ -27,8 +27,11 @@ class BackendBase:
     def function(self, activation: Activation) -> Callable[..., Any]:
         found = self._functions.get(id(activation))
         if found is None:
-            found = self._functions.setdefault(id(activation), build(activation, self))  # type: ignore[arg-type]
+            found = self._functions.setdefault(id(activation), self.make_function(activation))
         return found
+
+    def make_function(self, activation: Activation) -> Callable[..., Any]:
+        return build(activation, self)  # type: ignore[arg-type]
 
     def elementwise(self, function: Any) -> Callable[..., Any]:
         found = self._elementwise.get(function)

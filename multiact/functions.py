@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .declaration import DTYPES, Activation, Array, Axiswise, Elementwise, Option, Parameter
+from .declaration import DTYPES, Activation, Array, Axiswise, Elementwise
 from .errors import InputError, MissingDerivativeError, ParameterError, ShapeError
 from .protocols import Backend
 from .registry import get
@@ -44,7 +44,7 @@ def settings(activation: Activation, given: Mapping[str, Any]) -> tuple[Activati
         elif not option.variants:
             options[option.name] = option.default
     if used != len(given):
-        accepted = [p.name for p in activation.parameters] + [o.name for o in activation.options]
+        accepted = [s.name for s in activation.settings]
         unknown = [name for name in given if name not in accepted]
         takes = f"It takes: {', '.join(accepted)}." if accepted else "It takes no parameters."
         raise ParameterError(f"{activation.name} has no parameter {unknown[0]!r}. {takes}")
@@ -267,9 +267,9 @@ def signature(activation: Activation) -> inspect.Signature:
     inputs = [kinds("x", kinds.POSITIONAL_ONLY)]
     if activation.kind == "gated":
         inputs.append(kinds("other", kinds.POSITIONAL_ONLY, default=None))
-    declared: tuple[Parameter | Option, ...] = (*activation.parameters, *activation.options)
     keywords = [
-        kinds(p.name, kinds.KEYWORD_ONLY, default=kinds.empty if p.default is None else p.default) for p in declared
+        kinds(p.name, kinds.KEYWORD_ONLY, default=kinds.empty if p.default is None else p.default)
+        for p in activation.settings
     ]
     return inspect.Signature([*inputs, *keywords])
 
@@ -308,7 +308,7 @@ def documentation(activation: Activation) -> str:
         f"array with the dtype of `x`, {shape}. 16-bit input is computed in float32 and rounded once.",
     ]
     lines += ["", "Raises", "------", "InputError (a TypeError) : the dtype is integer, boolean or complex."]
-    if activation.parameters or activation.options:
+    if activation.settings:
         lines.append("ParameterError (a ValueError) : a parameter is unknown, out of range, or does not broadcast.")
     if activation.options:
         lines.append(

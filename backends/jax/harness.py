@@ -57,23 +57,34 @@ def _forward(call: Function, wrt: tuple[int, ...], arrays: Sequence[Array], weig
     return jax.jvp(_at(lower, arrays, wrt[-1]), (at,), (jnp.ones_like(at) if weight is None else weight,))[1]
 
 
+def _forward_over_reverse(
+    call: Function, wrt: tuple[int, ...], arrays: Sequence[Array], weights: Sequence[Array | None]
+) -> Array:
+    """For the second derivative in one argument, whose matrix is symmetric, the same as reverse over reverse."""
+    return _forward(lambda *inputs: _reverse(call, wrt[:1], inputs, weights[:1]), wrt[1:], arrays, weights[1:])
+
+
 @lru_cache(maxsize=256)
 def _prepared(call: Function, wrt: tuple[int, ...], mode: str, weighted: bool) -> Function:
     """A function of (arrays, weights), compiled or vectorised as the mode says."""
     derive = _forward if mode == "forward" else _reverse
+    if mode == "second" and len(wrt) == 2 and wrt[0] == wrt[1]:
+        derive = _forward_over_reverse
 
     def function(arrays: tuple[Array, ...], weights: tuple[Array, ...] | None) -> Array:
         return derive(call, wrt, arrays, (None,) * len(wrt) if weights is None else weights)
 
-    if mode == "compiled":
-        return jax.jit(function)
-    if mode == "vmapped":
-        return jax.vmap(function, in_axes=(0, 0 if weighted else None))
-    return function
+    if mode in ("eager", "reverse"):
+        return function
+    return jax.jit(jax.vmap(function, in_axes=(0, 0 if weighted else None)) if mode == "vmapped" else function)
 
 
 class JaxHarness:
-    """JAX, with float64 enabled for the time of an evaluation."""
+    """JAX, with float64 enabled for the time of an evaluation.
+
+    "eager" and "reverse" run outside jax.jit, the other modes inside: "compiled" takes derivatives by reverse mode, and
+    "second" the second one by forward over reverse.
+    """
 
     name = "jax"
     dtypes = ("float32", "float64", "float16", "bfloat16")

@@ -133,12 +133,8 @@ class KerasBackend(BackendBase):
     def dtype(self, x: Array) -> str:
         return str(x.dtype) if symbolic(x) else keras.backend.standardize_dtype(x.dtype)
 
-    def function(self, activation: Activation) -> Callable[..., Array]:
-        found = self._functions.get(id(activation))
-        if found is None:
-            made = _function(activation, framework()) if supported() else _unsupported(activation)
-            found = self._functions.setdefault(id(activation), made)
-        return found
+    def make_function(self, activation: Activation) -> Callable[..., Array]:
+        return _function(activation, framework()) if supported() else _unsupported(activation)
 
     def register_elementwise(self, function: Elementwise) -> Callable[..., Array]:
         return _delegate(framework().elementwise(function))

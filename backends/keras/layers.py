@@ -222,7 +222,7 @@ class SoftmaxLayer(ActivationLayer):
 
 def _named(owner: Activation, values: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
     """Positional arguments under their names, beside the keywords; Keras' alpha_... under the name of our parameter."""
-    names = POSITIONAL.get(owner.name) or (*(p.name for p in owner.parameters), *(o.name for o in owner.options))
+    names = POSITIONAL.get(owner.name) or tuple(s.name for s in owner.settings)
     if len(values) > len(names):
         raise ParameterError(
             f"{owner.class_name} takes at most {len(names)} positional arguments ({', '.join(names)}). "

@@ -44,12 +44,9 @@ class TensorFlowBackend(BackendBase):
         dtype = getattr(x, "dtype", None)
         return tf.as_dtype(tf.convert_to_tensor(x).dtype if dtype is None else dtype).name
 
-    def function(self, activation: Activation) -> Callable[..., Tensor]:
-        found = self._functions.get(activation)
-        if found is None:  # AutoGraph would rewrite all of our code whenever a user's function is traced
-            public = tf.autograph.experimental.do_not_convert(build(activation, self))
-            found = self._functions.setdefault(activation, public)
-        return found
+    def make_function(self, activation: Activation) -> Callable[..., Tensor]:
+        # AutoGraph would rewrite all of our code whenever a user's function is traced.
+        return tf.autograph.experimental.do_not_convert(build(activation, self))
 
     def split(self, x: Array, axis: int, gate: str, name: str) -> tuple[Tensor, Tensor]:
         """The value and the gate, also where the size of the axis or the rank becomes known only when the graph runs."""
@@ -81,7 +78,8 @@ class TensorFlowBackend(BackendBase):
                     return tf.zeros_like(wide[i])
                 partial = function.partial(argument)
                 if partial is not None:
-                    return dy * self.elementwise(partial)(*_merge(constants, wide))
+                    # A second derivative or a jvp multiplies every partial, also the infinite ones nobody asked for, by 0.
+                    return tf.math.multiply_no_nan(self.elementwise(partial)(*_merge(constants, wide)), dy)
                 with tf.GradientTape(watch_accessed_variables=False) as tape:
                     tape.watch(wide[i])
                     y = function(namespace, *_merge(constants, wide))

@@ -44,8 +44,8 @@ class TensorFlowHarness:
     """Functions of TensorFlow tensors.
 
     Derivatives by reverse mode come from a GradientTape: inside the tf.function in the modes "compiled" and "xla", inside
-    the mapped function in "vmapped", and in "reverse" outside a tf.function that holds the call. "forward" is an
-    eager ForwardAccumulator, and "second" one over a tape in a tf.function, which is traced faster than it runs eagerly.
+    the mapped function in "vmapped", and in "reverse" outside a tf.function that holds the call. "forward" is a
+    ForwardAccumulator and "second" one over a tape, both in a tf.function, which is traced faster than it runs eagerly.
     """
 
     name = "tensorflow"
@@ -123,7 +123,7 @@ def _evaluation(call: Callable[..., Array], mode: str, wrt: tuple[int, ...], map
     if mode == "reverse":
         return _reverse(traced(call), wrt)
     if mode == "forward":
-        return _forward(call, wrt)
+        return traced(_forward(call, wrt))
     if mode == "second" and len(wrt) == 2 and wrt[0] == wrt[1]:
         return traced(_forward_over_reverse(call, wrt))
     evaluation = _reverse(call, wrt)

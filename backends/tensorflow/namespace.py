@@ -62,8 +62,8 @@ def _dtype(x: Any) -> tf.DType:
 def finfo(type: Any, /) -> FloatInfo:
     dtype = _dtype(type)
     info = ml_dtypes.finfo(dtype.as_numpy_dtype)
-    limits = builtins.map(float, (info.eps, info.max, info.min, info.smallest_normal))
-    return FloatInfo(info.bits, *limits, dtype)
+    eps, largest, least, smallest = builtins.map(float, (info.eps, info.max, info.min, info.smallest_normal))
+    return FloatInfo(info.bits, eps, largest, least, smallest, dtype)
 
 
 def iinfo(type: Any, /) -> IntegerInfo:

@@ -33,7 +33,7 @@ class TorchBackend(BackendBase):
     has_layers = True
 
     def owns(self, x: Any) -> bool:
-        return isinstance(x, Tensor)
+        return isinstance(x, torch.Tensor)
 
     def dtype(self, x: Array) -> str:
         return _DTYPES[x.dtype]
@@ -52,7 +52,7 @@ class TorchBackend(BackendBase):
             return _rounded(function(namespace, *_wide(arguments)), arguments[0])
 
         def partial(i: int, traced: bool) -> Rule:
-            node = function.require(function.arguments[i])
+            node: Any = function.require(function.arguments[i])
             if traced:  # Dynamo follows no Function inside the backward of another
                 return lambda *wide: node(namespace, *wide)
             return self.elementwise(node)
@@ -126,7 +126,7 @@ def _differentiable(name: str, plain: Rule, vjp: Rule, jvp: Rule, missing: list[
         elif not torch.is_grad_enabled() or torch.jit.is_tracing() or not any(map(_requires_grad, arguments)):
             return plain(*arguments)
         for i in missing:
-            if _requires_grad(arguments[i]) or transformed and isinstance(arguments[i], Tensor):
+            if _requires_grad(arguments[i]) or transformed and isinstance(arguments[i], torch.Tensor):
                 return plain(*arguments)
         return eager.apply(*arguments)
 
@@ -140,7 +140,7 @@ def _numbers_are_symbols() -> bool:
 
 
 def _requires_grad(x: Any) -> bool:
-    return isinstance(x, Tensor) and x.requires_grad
+    return isinstance(x, torch.Tensor) and x.requires_grad
 
 
 def _forward_levels() -> int:
@@ -151,8 +151,8 @@ def _forward_levels() -> int:
 
 def _autograd_function(name: str, plain: Rule, vjp: Rule, jvp: Rule, traced: bool) -> type[torch.autograd.Function]:
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        tensors = [a if isinstance(a, Tensor) else None for a in inputs]
-        ctx.constants = [None if isinstance(a, Tensor) else a for a in inputs]
+        tensors = [a if isinstance(a, torch.Tensor) else None for a in inputs]
+        ctx.constants = [None if isinstance(a, torch.Tensor) else a for a in inputs]
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors)
         if not traced:
@@ -199,7 +199,7 @@ def _wide(arguments: Sequence[Any]) -> list[Any]:
     """The Tensors among `arguments` in the precision of the computation: float32 for 16-bit input, else that of x."""
     dtype = arguments[0].dtype
     dtype = torch.float32 if dtype in _HALF else dtype
-    return [a.to(dtype) if isinstance(a, Tensor) else a for a in arguments]
+    return [a.to(dtype) if isinstance(a, torch.Tensor) else a for a in arguments]
 
 
 def _rounded(y: Tensor, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from .adapter import backend
 
 Tensor: TypeAlias = torch.Tensor
 Function = Callable[..., Tensor]
+Key = tuple[Any, ...]
 
 #: How many compiled functions are kept.
 KEPT = 64
@@ -40,7 +42,7 @@ class TorchHarness:
     compiler = "inductor"
 
     def __init__(self) -> None:
-        self._compiled: OrderedDict[tuple[Function, str, str], Function] = OrderedDict()
+        self._compiled: OrderedDict[Key, Function] = OrderedDict()
         self._numbers = itertools.count()
 
     def devices(self) -> tuple[str, ...]:
@@ -79,7 +81,7 @@ class TorchHarness:
         tensors = [_put(a, dtype, device) for a in arrays]
         given = [None] * len(wrt) if directions is None else [_put(d, dtype, device) for d in directions]
         if mode == "compiled":
-            result = _by_autograd(self._compile(call, dtype, device), tensors, wrt, given, record_all=True)
+            result = _by_autograd(self._compile(call, tensors), tensors, wrt, given, record_all=True)
         elif mode == "reverse":
             result = _by_vjp(call, tensors, wrt, given)
         elif mode == "forward":
@@ -122,22 +124,22 @@ class TorchHarness:
                 try:
                     return graph(*given)[at]
                 except Exception:  # noqa: BLE001 - whichever of them it was
-                    self._compiled.pop((functions[at], dtype, device))
-                    return self._compile(functions[at], dtype, device)(*tensors)
+                    self._compiled.pop(_key(functions[at], tensors))
+                    return self._compile(functions[at], tensors)(*tensors)
 
             return call
 
         for at, function in enumerate(functions):
-            self._remember((function, dtype, device), member(at))
+            self._remember(_key(function, examples[at]), member(at))
 
-    def _compile(self, call: Function, dtype: str, device: str) -> Function:
+    def _compile(self, call: Function, tensors: Sequence[Tensor]) -> Function:
         """`call` compiled, the same for its value and its gradients, so that both come from one compilation."""
-        key = (call, dtype, device)
+        key = _key(call, tensors)
         if key not in self._compiled:
             self._remember(key, self._traced(call))
         return self._compiled[key]
 
-    def _remember(self, key: tuple[Function, str, str], compiled: Function) -> None:
+    def _remember(self, key: Key, compiled: Function) -> None:
         self._compiled[key] = compiled
         if len(self._compiled) > KEPT:
             self._compiled.popitem(last=False)
@@ -149,6 +151,11 @@ class TorchHarness:
         # Code of its own, because torch limits the compilations of one code object.
         compiled.__code__ = compiled.__code__.replace(co_name=f"compiled_{next(self._numbers)}")
         return torch.compile(compiled, fullgraph=True, dynamic=False, backend=self.compiler)
+
+
+def _key(call: Function, tensors: Sequence[Tensor]) -> Key:
+    """What a compiled function is made for."""
+    return call, *((t.shape, t.dtype, t.device) for t in tensors)
 
 
 def _put(a: np.ndarray, dtype: str, device: str) -> Tensor:
@@ -259,7 +266,8 @@ def _natives(activation: Activation) -> tuple[Native, ...]:
         return (Native("value * torch.nn.functional.silu(gate)", lambda value, gate: value * F.silu(gate)),)
     if name == "threshold" and activation.examples:
         chosen = dict(activation.examples[0])
-        return (Native("torch.nn.functional.threshold", lambda x: F.threshold(x, **chosen), chosen),)
+        native = functools.partial(F.threshold, **chosen)  # type: ignore[arg-type]
+        return (Native("torch.nn.functional.threshold", native, chosen),)
     if name not in _NATIVES:
         return ()
     spelled, function = _NATIVES[name]

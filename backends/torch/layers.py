@@ -90,7 +90,7 @@ class ActivationModule(torch.nn.Module):
     def extra_repr(self) -> str:
         parts = []
         shown = {a.rpartition("=")[2] for a in _NATIVE.get(self.activation.name, ())}
-        for p in (*self.activation.parameters, *self.activation.options):
+        for p in self.activation.settings:
             value = getattr(self, self._attribute(p.name))
             if p.name not in self.learnable and (self._spelled[p.name] in shown or value != p.default):
                 parts.append(f"{self._spelled[p.name]}={value!r}")
@@ -129,9 +129,9 @@ class ActivationModule(torch.nn.Module):
 
     def _given(self, shape: tuple[int, ...]) -> Iterator[tuple[str, Any]]:
         """The keyword arguments for an input of `shape`, those at their default left out."""
-        for p in (*self.activation.parameters, *self.activation.options):
+        for p in self.activation.settings:
             value = getattr(self, self._attribute(p.name))
-            if isinstance(value, Tensor):
+            if isinstance(value, torch.Tensor):
                 yield p.name, self._along_channels(p.name, value, shape)
             elif value != p.default:
                 yield p.name, value
@@ -172,7 +172,7 @@ def make_layer(activation: Activation) -> type[ActivationModule]:
     """The Module class of an activation."""
     from .adapter import backend
 
-    spelled = {p.name: p.name for p in (*activation.parameters, *activation.options)}
+    spelled = {p.name: p.name for p in activation.settings}
     native: list[str] = []
     for argument in _NATIVE.get(activation.name, ()):
         ours, _, theirs = argument.partition("=")
@@ -205,7 +205,7 @@ def make_layer(activation: Activation) -> type[ActivationModule]:
 def _arguments(activation: Activation, spelled: dict[str, str], native: list[str]) -> Iterator[inspect.Parameter]:
     """The arguments of the constructor: torch's own in their order, the rest of ours, and how they are learned."""
     empty, position = inspect.Parameter.empty, inspect.Parameter.POSITIONAL_OR_KEYWORD
-    ours: dict[str, Parameter | Any] = {spelled[p.name]: p for p in (*activation.parameters, *activation.options)}
+    ours: dict[str, Parameter | Any] = {spelled[p.name]: p for p in activation.settings}
     for name in (*native, *(name for name in ours if name not in native)):
         default = ours[name].default if name in ours else _EXTRA[name][0]
         yield inspect.Parameter(name, position, default=empty if default is None else default)
@@ -219,7 +219,7 @@ def _documentation(activation: Activation, signature: inspect.Signature, spelled
     """The docstring of the function with the arguments of the constructor."""
     text = documentation(activation)
     head, _, tail = text.partition("Parameters\n----------\n")
-    described = {spelled[p.name]: p for p in (*activation.parameters, *activation.options)}
+    described = {spelled[p.name]: p for p in activation.settings}
     lines = [head.rstrip(), "", "Parameters", "----------"]
     for name, argument in signature.parameters.items():
         default = "required" if argument.default is inspect.Parameter.empty else f"default {argument.default!r}"

@@ -31,7 +31,9 @@ def _parts(xp, z, axis):
     apart = xp.where(is_top, 0.0, xp.where(xp.isnan(z), z, -INF))
     shifted = xp.where(infinite, apart, z) - xp.where(infinite, 0.0, top)
     d = Decay(xp, -shifted)
-    rest = d.sum(~is_top, axis) + (d.sum(is_top, axis) - 1)
+    tops = d.sum(is_top, axis)
+    # TensorFlow's optimiser takes a constant 1 out of the sum, and with it the digits of small rests.
+    rest = d.sum(~is_top, axis) + (tops - xp.where(tops > 0, xp.ones_like(tops), 0.0))
     return shifted, d.z, is_top, rest
 
 
