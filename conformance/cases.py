@@ -213,9 +213,9 @@ def _orders(subject: Subject) -> dict[str, list[Order]]:
     }
 
 
-def dtypes_of(subject: Subject, dtypes: Sequence[str]) -> list[str]:
-    """The dtypes in which a subject is tested: all with the usual parameters, two with others."""
-    if subject.default or _usual(subject):
+def dtypes_of(subject: Subject, dtypes: Sequence[str], mode: str = "eager") -> list[str]:
+    """The dtypes in which a subject is tested: all with the usual parameters, two with others or compiled for arrays."""
+    if (subject.default or _usual(subject)) and not (subject.form == "arrays" and mode in ("compiled", "xla")):
         return list(dtypes)
     return [d for d in dtypes if d in UNUSUAL_DTYPES] or list(dtypes)
 
@@ -246,13 +246,13 @@ def cases(
         pairs = native_subjects(harness, activation) if native else [(s, None) for s in subjects(activation)]
         for subject, peer in pairs:
             plan = _orders(subject)
-            if numbers_only and subject.form == "arrays" and not subject.default:
-                continue
+            if numbers_only and subject.form == "arrays":
+                plan = {mode: plan[mode] for mode in ("eager", "reverse", "all") if subject.default}
             for mode in harness.modes:
                 if modes is not None and mode not in modes:
                     continue
                 orders = plan["all"] if only else plan.get(mode, [])
-                for dtype in dtypes_of(subject, dtypes):
+                for dtype in dtypes_of(subject, dtypes, mode):
                     if dtype in harness.dtypes:
                         found += [Case(subject, mode, order, dtype, device, peer) for order in orders]
     return found
@@ -284,6 +284,7 @@ class Data:
     directions : cotangents and tangents, None for ones.
     truth : of every entry of the result.
     shown : for each entry of the result the inputs it came from, for the report.
+    positions : for each entry of the result the main input it came from: x, the gate, or the largest entry of the row.
     judged : where there is a truth: false at an infinity without a limit.
     flushed : the truth with subnormal inputs taken as zero, and where that differs; None when there are none.
     """
@@ -292,6 +293,7 @@ class Data:
     directions: list[np.ndarray] | None
     truth: Truth
     shown: Callable[[int], Any]
+    positions: np.ndarray
     judged: np.ndarray
     flushed: tuple[np.ndarray, Truth] | None = field(default=None)
 
@@ -453,16 +455,18 @@ def _elementwise(case: Case) -> Data:
             if flushed is not None:
                 pair = Truth.stack([_select(subject, o, other, zeroed, fmt)[where.ravel()] for o in halves])
                 flushed = (np.repeat(small[:, None], 2, axis=1), pair)
-            return _flat(arrays, None, truth, lambda i: shown(i // 2), judged, flushed)
-        return _flat(arrays, None, truth, shown, judged, flushed)
+            return _flat(arrays, None, truth, lambda i: shown(i // 2), np.repeat(inputs["x"], 2), judged, flushed)
+        return _flat(arrays, None, truth, shown, inputs["x"], judged, flushed)
     arrays = [by_name[n] for n in subject.names]
-    return _flat(arrays, None, truth, shown, judged, flushed)
+    return _flat(arrays, None, truth, shown, inputs["x"], judged, flushed)
 
 
-def _flat(arrays: Any, directions: Any, truth: Truth, shown: Any, judged: np.ndarray, flushed: Any) -> Data:
+def _flat(
+    arrays: Any, directions: Any, truth: Truth, shown: Any, positions: np.ndarray, judged: np.ndarray, flushed: Any
+) -> Data:
     if flushed is not None:
         flushed = (flushed[0].ravel(), flushed[1].ravel())
-    return Data(arrays, directions, truth.ravel(), shown, judged.ravel(), flushed)
+    return Data(arrays, directions, truth.ravel(), shown, positions, judged.ravel(), flushed)
 
 
 def _axiswise(case: Case) -> Data:
@@ -523,7 +527,10 @@ def _axiswise(case: Case) -> Data:
         "second": [cotangent, tangent],
     }[kind]
     arrays = [x, *columns] if subject.form == "arrays" else [x]
-    return _flat(arrays, directions, _columns(truth, factor), lambda i: x[i // width].tolist(), judged, flushed)
+    largest = np.repeat(x.max(axis=1), width)
+    return _flat(
+        arrays, directions, _columns(truth, factor), lambda i: x[i // width].tolist(), largest, judged, flushed
+    )
 
 
 def _columns(found: np.ndarray, factor: np.ndarray) -> Truth:

@@ -58,7 +58,7 @@ def conformance(
                 nonlocal told
                 progress.update(task, description=what, completed=done, total=total)
                 # A log has no bar: there every tenth of a stage is a line.
-                line = f"{'true values' if what.startswith('true values') else 'cases'} {10 * done // total}0 %"
+                line = f"{'true values' if what.startswith('true values') else 'cases'} {10 * (10 * done // total)} %"
                 if not errors.is_terminal and line != told and total >= 100:
                     errors.print(line, highlight=False)
                     told = line

@@ -144,6 +144,47 @@ class Summary:
     at: int | None
 
 
+@dataclass(frozen=True)
+class Fault:
+    """Neighbouring points that miss the budget: from where to where, how many, and the index of the worst."""
+
+    low: float
+    high: float
+    points: int
+    at: int
+
+
+#: So many good points in between, and two runs of bad ones are still one fault.
+GAP = 24
+
+
+def faults(found: Errors, positions: np.ndarray, budget: float, half: bool) -> list[Fault]:
+    """The points that miss the budget, by where they are: each infinity, NaN, and runs of finite ones. Worst first.
+
+    Parameters
+    ----------
+    positions : the input at each point. A run is one of neighbours in it; what is wrongly infinite or NaN is a run of its
+        own, since its cause is another.
+    budget : as for the case: in E, or in ulps for a 16-bit dtype.
+    """
+    size = np.where(found.disagree, np.inf, found.ulps if half else found.error)
+    bad = size > budget
+    order = np.argsort(positions, kind="stable")
+    runs: list[np.ndarray] = []
+    for special in (np.isnan(positions), positions == -np.inf, positions == np.inf):
+        runs.append(np.flatnonzero(special & bad))
+    finite = order[np.isfinite(positions[order])]
+    for kind in (bad & found.disagree, bad & ~found.disagree):
+        places = np.flatnonzero(kind[finite])
+        runs += [finite[run] for run in np.split(places, np.flatnonzero(np.diff(places) > GAP) + 1)]
+    result = [
+        Fault(float(positions[run[0]]), float(positions[run[-1]]), run.size, int(run[np.argmax(size[run])]))
+        for run in runs
+        if run.size
+    ]
+    return sorted(result, key=lambda fault: -size[fault.at])
+
+
 def _share(which: np.ndarray) -> float:
     return float(which.mean()) if which.size else 1.0
 

@@ -65,19 +65,46 @@ def _text(value: Any) -> str:
     return f"{value:.9g}" if isinstance(value, float) else str(value)
 
 
-def describe(row: Row) -> str:
-    """One line for a case that is not as it should be."""
+ORDERS: dict[int | str, str] = {0: "value", 1: "first derivative", 2: "second derivative"}
+
+
+def describe(group: Sequence[Row]) -> list[str]:
+    """Lines for cases that are not as they should be: one activation on one backend, of one order, in modes and dtypes.
+
+    What is wrong is shown for one of them, float32 before other dtypes.
+    """
+    row = min(group, key=lambda r: (r.dtype != "float32", -min(r.nonfinite_disagreements, 1), -_value(r.worst_error)))
     case = " ".join(filter(None, [row.activation, row.setting]))
-    orders: dict[int | str, str] = {0: "value", 1: "first derivative", 2: "second derivative"}
-    order = orders.get(row.order, f"derivative in {row.order}")
-    where = f" at {_text(row.worst_at)}: got {_text(row.got)}, wanted {_text(row.wanted)}" if row.points else ""
-    return f"{case} | {row.backend} {row.mode} {row.dtype} | {order}{where} | {row.reason}"
+    modes, dtypes = (", ".join(dict.fromkeys(getattr(r, a) for r in group)) for a in ("mode", "dtype"))
+    order = ORDERS.get(row.order, f"derivative in {row.order}")
+    lines = [f"{case} | {row.backend} | {order} | {modes} | {dtypes}", f"    {row.mode} {row.dtype}: {row.reason}"]
+    for fault in row.faults:
+        start, end = _text(fault["from"]), _text(fault["to"])
+        where = start if start == end else f"{start} to {end}, {fault['points']} points, worst"
+        if isinstance(fault["at"], list) or start != end:
+            where += f" at {_text(fault['at'])}"
+        error = fault["error"]
+        size = "" if isinstance(error, str) else f" (E = {error:.3g})"
+        lines.append(f"      {where}: got {_text(fault['got'])}, wanted {_text(fault['wanted'])}{size}")
+    return lines
+
+
+def grouped(rows: Iterable[Row]) -> list[list[Row]]:
+    """Cases of one activation, setting, backend and order together, those that are wrongly infinite or NaN first."""
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.activation, row.setting, row.backend, row.order), []).append(row)
+
+    def severity(group: list[Row]) -> tuple[int, float]:
+        return -max(min(r.nonfinite_disagreements, 1) for r in group), -max(_value(r.worst_error) for r in group)
+
+    return sorted(groups.values(), key=severity)
 
 
 def print_report(
-    console: Console, environment: Mapping[str, Any], rows: Sequence[Row], *, most: int = 60, hint: str = ""
+    console: Console, environment: Mapping[str, Any], rows: Sequence[Row], *, most: int = 40, hint: str = ""
 ) -> None:
-    """The table of activations by backends with the worst E of each, and the failing cases below it."""
+    """The table of activations by backends with the worst E of each, and what fails below it."""
     activations, backends, cells = matrix(rows)
     title = "worst error E, the frameworks' own" if environment.get("native") else "worst error E"
     table = Table(title=title, header_style="bold", row_styles=["", "dim"] if len(activations) > 60 else None)
@@ -93,13 +120,14 @@ def print_report(
     console.print(table)
     for verdict, name in (("fail", "failing"), ("known", "known")):
         found = [r for r in rows if r.verdict == verdict]
-        found.sort(key=lambda r: (-min(r.nonfinite_disagreements, 1), -_value(r.worst_error)))
+        groups = grouped(found)
         if found:
             console.print(f"\n{len(found)} {name} cases", style=STYLE[verdict])
-        for row in found[:most]:
-            console.print(f"  {describe(row)}", markup=False, highlight=False, soft_wrap=True)
-        if len(found) > most:
-            console.print(f"  and {len(found) - most} more{hint}")
+        for group in groups[:most]:
+            for line in describe(group):
+                console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+        if len(groups) > most:
+            console.print(f"  and {sum(map(len, groups[most:]))} more cases{hint}")
     skipped: dict[tuple[str, str], int] = {}
     for row in rows:
         if row.verdict == "skip":
@@ -134,6 +162,7 @@ def page(environment: Mapping[str, Any], rows: Sequence[Row]) -> str:
             r.budget,
             r.verdict,
             r.reason,
+            [[f["from"], f["to"], f["points"], f["at"], f["got"], f["wanted"], f["error"]] for f in r.faults],
         ]
         for r in rows
     ]

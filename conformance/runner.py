@@ -15,7 +15,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from multiprocessing import connection
 from pathlib import Path
@@ -39,14 +39,20 @@ MODES = ("eager", "compiled", "xla", "vmapped", "reverse", "forward", "second")
 KERAS = ("torch", "jax", "tensorflow")
 #: How many functions a `BatchCompiler` compiles at once.
 BATCH = 12
-#: Longest first, so that the last process to end is a short one; Keras on torch last of the long ones, since it finds in
-#: the cache of torch.compile what torch has put there.
-BACKENDS = ("torch", "jax", "tensorflow", "keras-torch", "keras-tensorflow", "keras-jax", "numpy")
+#: How many places are listed where a case is wrong.
+FAULTS = 8
+#: Longest first, so that the last process to end is a short one; Keras on JAX well after JAX, whose compiled functions it
+#: finds in the cache.
+BACKENDS = ("torch", "jax", "tensorflow", "keras-tensorflow", "keras-torch", "keras-jax", "numpy")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the report. `worst_at`, `got` and `wanted` describe the worst point; infinities are "inf" and "-inf"."""
+    """One line of the report. `worst_at`, `got` and `wanted` describe the worst point; infinities are "inf" and "-inf".
+
+    `faults` says of a case that misses its budget where it does: up to `FAULTS` runs of inputs, worst first, each with the
+    first and last of the main input, the number of points, and input, got, wanted and E of the worst of them.
+    """
 
     activation: str
     setting: str
@@ -66,6 +72,7 @@ class Row:
     reason: str
     got: float | str | None = None
     wanted: float | str | None = None
+    faults: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -271,6 +278,14 @@ def run_case(harness: Harness, case: Case) -> Row:
         reason = reason or (activation.budget.reason if declared else _why(figures, usual, fmt.half))
         if declared:
             identity["budget"] = own
+    wanted = truth.rounded(fmt)
+    faults = []
+    if verdict != "pass":
+        for fault in measure.faults(found, data.positions[data.judged], identity["budget"], fmt.half)[:FAULTS]:
+            i = int(index[fault.at])
+            where = {"from": _number(fault.low), "to": _number(fault.high), "points": fault.points}
+            point = {"at": _shown(data.shown(i)), "got": _number(got[i]), "wanted": _number(wanted[i])}
+            faults.append({**where, **point, "error": _number(found.error[fault.at])})
     return Row(
         **identity,
         points=figures.points,
@@ -282,7 +297,8 @@ def run_case(harness: Harness, case: Case) -> Row:
         verdict=verdict,
         reason=reason,
         got=None if at is None else _number(got[at]),
-        wanted=None if at is None else _number(truth.rounded(fmt)[at]),
+        wanted=None if at is None else _number(wanted[at]),
+        faults=faults,
         seconds=round(time.perf_counter() - started, 4),
     )
 

@@ -35,7 +35,7 @@ def test_quick_part(backend, activation, dtype):
     pytest.importorskip(backend)
     rows = runner.run_here(runner.load_harness(backend), runner.request([backend], [activation], [dtype]))
     assert rows
-    assert not [report.describe(r) for r in rows if r.verdict == "fail"]
+    assert not [report.describe([r]) for r in rows if r.verdict == "fail"]
 
 
 def test_every_activation_has_cases_in_every_mode_and_dtype():
@@ -47,6 +47,17 @@ def test_every_activation_has_cases_in_every_mode_and_dtype():
         assert {(c.mode, c.dtype) for c in found} == {(m, d) for m in harness.modes for d in harness.dtypes}
         orders = {c.order for c in found if c.mode == "reverse"}
         assert orders >= {1, *(p.name for p in activation.parameters)}
+
+
+def test_every_fault_of_a_native_is_listed():
+    pytest.importorskip("torch")
+    asked = runner.request(["torch"], ["gelu"], ["float32"], ["eager"], native=True)
+    (row,) = (r for r in runner.run_here(runner.load_harness("torch"), asked) if r.order == 0)
+    faults = {f["from"]: f for f in row.faults}
+    assert faults["-inf"]["got"] == "nan" and faults["-inf"]["wanted"] == 0
+    (tail,) = (f for f in row.faults if isinstance(f["from"], float) and f["from"] < -5 < f["to"])
+    assert tail["got"] != tail["wanted"] and tail["error"] > 1e4
+    assert "-inf: got nan, wanted" in "\n".join(report.describe([row]))
 
 
 def test_names_are_checked_before_anything_runs():

@@ -157,3 +157,15 @@ def test_the_point_shown_is_one_that_failed():
     assert found.error[0] > found.error[1] and found.exact.tolist() == [True, False]
     assert measure.summary(found, half=True).at == 1
     assert measure.summary(found).at == 0
+
+
+def test_faults_are_runs_of_neighbours_and_each_infinity():
+    x = np.concatenate([np.linspace(-10, 10, 201), [np.inf, -np.inf, np.nan]])
+    got = np.where((x < -5) | (x > 8), 1.5, 1.0)
+    got[[3, 202, 203]] = np.nan  # -9.7, -inf, nan
+    true = truth(np.where(np.isnan(x), np.nan, 1.0))
+    found = measure.errors(got, true, FORMATS["float32"])
+    shown = [(f.low, f.high, f.points) for f in measure.faults(found, x, 4.0, half=False)]
+    assert shown[:2] == [(-np.inf, -np.inf, 1), (-9.7, -9.7, 1)]
+    np.testing.assert_allclose(sorted(shown[2:]), [(-10, -5.1, 49), (8.1, 10, 20), (np.inf, np.inf, 1)])
+    assert not measure.faults(measure.errors(true.high, true, FORMATS["float32"]), x, 4.0, half=False)

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
-from array_api_compat import torch as namespace
 from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling
 
 from multiact.declaration import Activation, Array, Axiswise, Elementwise
 from multiact.exports import BackendBase
 from multiact.registry import get
+
+from . import namespace
 
 Tensor: TypeAlias = torch.Tensor
 Rule = Callable[..., Any]

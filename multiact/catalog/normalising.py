@@ -1,7 +1,8 @@
 """Functions that normalise along an axis: the softmax family.
 
 With m the maximum along the axis and e = exp(z - m), the sum of e is 1 plus the rest without one maximum. Keeping the rest
-apart keeps the digits of log_softmax and of all derivatives where one entry dominates. Entries that share an infinite
+apart keeps the digits of log_softmax where one entry dominates, and so does relating all entries to the first maximum in the
+derivatives. Entries that share an infinite
 maximum share the probability equally, so a row of -inf gives the uniform distribution and no NaN.
 """
 
@@ -22,19 +23,26 @@ def _scaled(x, temperature, sign):
     return z if sign == 1 else -z
 
 
-def _parts(xp, z, axis):
-    """z - max, its exponential, the mask of the maxima, and the sum of the exponentials without one maximum."""
+def _tops(xp, z, axis):
+    """The maximum along the axis, and the mask of the entries that are equal to it."""
     top = xp.max(z, axis=axis, keepdims=True)
-    is_top = z == top
+    return top, z == top
+
+
+def _decay(xp, z, axis):
+    """z - max, the mask of the maxima, and exp(z - max)."""
+    top, is_top = _tops(xp, z, axis)
     infinite = (top == INF) | (top == -INF)
     # NaN once more by itself: the maximum of a compiler may have passed over it.
     apart = xp.where(is_top, 0.0, xp.where(xp.isnan(z), z, -INF))
     shifted = xp.where(infinite, apart, z) - xp.where(infinite, 0.0, top)
-    d = Decay(xp, -shifted)
-    tops = d.sum(is_top, axis)
-    # TensorFlow's optimiser takes a constant 1 out of the sum, and with it the digits of small rests.
-    rest = d.sum(~is_top, axis) + (tops - xp.where(tops > 0, xp.ones_like(tops), 0.0))
-    return shifted, d.z, is_top, rest
+    return shifted, is_top, Decay(xp, -shifted)
+
+
+def _probabilities(xp, z, axis):
+    """softmax(z), and the mask of the maxima."""
+    _, is_top, d = _decay(xp, z, axis)
+    return d.z / xp.sum(d.z, axis=axis, keepdims=True), is_top
 
 
 def _first_top(xp, is_top, like, axis):
@@ -85,7 +93,7 @@ def _softmax(sign):
         It is symmetric and its rows sum to 0, so the entry at the maximum is minus the sum of the others. Written as Q' K Q, with
         Q taking the differences to that entry, its transpose is the same computation and as accurate.
         """
-        _, _, is_top, _ = _parts(xp, _scaled(*arguments, sign), axis)
+        _, is_top = _tops(xp, _scaled(*arguments, sign), axis)
         first = _first_top(xp, is_top, y, axis)
         d = _relative_to(xp, t, first, axis)
         r = _weighted(xp, y, d - xp.sum(_weighted(xp, y, d), axis=axis, keepdims=True))
@@ -93,8 +101,7 @@ def _softmax(sign):
         return others - xp.where(first, xp.sum(others, axis=axis, keepdims=True), 0.0)
 
     def value(xp, x, temperature, *, axis):
-        _, e, _, rest = _parts(xp, _scaled(x, temperature, sign), axis)
-        return e / (1 + rest)
+        return _probabilities(xp, _scaled(x, temperature, sign), axis)[0]
 
     def jvp(xp, arguments, y, tangents, *, axis):
         return project(xp, arguments, y, _direction(xp, arguments, tangents, sign, axis), axis)
@@ -106,22 +113,24 @@ def _softmax(sign):
 
 
 def _log_softmax_value(xp, x, temperature, *, axis):
-    shifted, _, _, rest = _parts(xp, _scaled(x, temperature, 1), axis)
+    shifted, is_top, d = _decay(xp, _scaled(x, temperature, 1), axis)
+    tops = d.sum(is_top, axis)
+    # TensorFlow's optimiser takes a constant 1 out of the sum, and with it the digits of small rests.
+    rest = d.sum(~is_top, axis) + (tops - xp.where(tops > 0, xp.ones_like(tops), 0.0))
     return shifted - xp.log1p(rest)
 
 
 def _log_softmax_jvp(xp, arguments, y, tangents, *, axis):
-    _, e, is_top, rest = _parts(xp, _scaled(*arguments, 1), axis)
-    first = _first_top(xp, is_top, e, axis)
+    p, is_top = _probabilities(xp, _scaled(*arguments, 1), axis)
+    first = _first_top(xp, is_top, p, axis)
     d = _relative_to(xp, _direction(xp, arguments, tangents, 1, axis), first, axis)
-    return d - xp.sum(_weighted(xp, e / (1 + rest), d), axis=axis, keepdims=True)
+    return d - xp.sum(_weighted(xp, p, d), axis=axis, keepdims=True)
 
 
 def _log_softmax_vjp(xp, arguments, y, cotangent, needed, *, axis):
     # g - p sum(g), the entry at the maximum from the others: there p may be nearly 1.
-    _, e, is_top, rest = _parts(xp, _scaled(*arguments, 1), axis)
-    first = _first_top(xp, is_top, e, axis)
-    p = e / (1 + rest)
+    p, is_top = _probabilities(xp, _scaled(*arguments, 1), axis)
+    first = _first_top(xp, is_top, p, axis)
     total = xp.sum(xp.where(first, 0.0, cotangent), axis=axis, keepdims=True)
     top = xp.sum(xp.where(first, cotangent, 0.0), axis=axis, keepdims=True)
     complement = xp.sum(xp.where(first, 0.0, p), axis=axis, keepdims=True)

@@ -1,0 +1,32 @@
+"""The array API on torch tensors: that of array-api-compat, with what formulas use most taken from torch as it is.
+
+The wrappers of array-api-compat promote dtypes, which formulas never ask for; torch.compile traces through every one of them,
+and small tensors pass through them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from array_api_compat.torch import *
+
+where = torch.where
+zeros_like = torch.zeros_like
+ones_like = torch.ones_like
+
+
+def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
+    return x.to(dtype, copy=copy)
+
+
+def sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    return torch.sum(x, axis, keepdims, dtype=dtype)
+
+
+def max(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
+    return torch.amax(x, () if axis is None else axis, keepdims)
+
+
+def cumulative_sum(x: Any, /, *, axis: int, dtype: Any = None) -> Any:
+    return torch.cumsum(x, axis, dtype=dtype)
