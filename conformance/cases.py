@@ -213,11 +213,14 @@ def _orders(subject: Subject) -> dict[str, list[Order]]:
     }
 
 
-def dtypes_of(subject: Subject, dtypes: Sequence[str], mode: str = "eager") -> list[str]:
-    """The dtypes in which a subject is tested: all with the usual parameters, two with others or compiled for arrays."""
-    if (subject.default or _usual(subject)) and not (subject.form == "arrays" and mode in ("compiled", "xla")):
-        return list(dtypes)
+def _thinned(dtypes: Sequence[str]) -> list[str]:
+    """The two dtypes of what is not tested in all of them; all that were asked for if these are not among them."""
     return [d for d in dtypes if d in UNUSUAL_DTYPES] or list(dtypes)
+
+
+def dtypes_of(subject: Subject, dtypes: Sequence[str]) -> list[str]:
+    """The dtypes in which a subject is tested: all with the usual parameters, two with others."""
+    return list(dtypes) if subject.default or _usual(subject) else _thinned(dtypes)
 
 
 def cases(
@@ -228,6 +231,7 @@ def cases(
     modes: Sequence[str] | None = None,
     device: str = "cpu",
     native: bool = False,
+    full: bool = False,
 ) -> list[Case]:
     """Every case of a backend, in the order in which they are run.
 
@@ -236,23 +240,29 @@ def cases(
     harness : of the backend.
     dtypes, modes : those asked for; of them the ones the harness has are run. None means all modes.
     native : the framework's own activations in place of ours.
+    full : every dtype in every mode. Otherwise two dtypes where the same code has been run in all four: compiled
+        derivatives in parameters, and all of Keras but eager and reverse mode, since a Layer adds a cast to the function
+        of the framework below, which has rows of its own.
     """
     found = []
     only = "reverse" not in harness.modes
-    # The Layers of Keras take numbers; arrays go to the functions of the framework below, which have their own rows.
-    numbers_only = harness.name.startswith("keras-")
+    layers = harness.name.startswith("keras-")
     for activation in activations:
         pairs: list[tuple[Subject, Peer | None]]
         pairs = native_subjects(harness, activation) if native else [(s, None) for s in subjects(activation)]
         for subject, peer in pairs:
             plan = _orders(subject)
-            if numbers_only and subject.form == "arrays":
-                plan = {mode: plan[mode] for mode in ("eager", "reverse", "all") if subject.default}
+            if layers and subject.form == "arrays" and not subject.default:
+                continue  # a Layer takes numbers; arrays go to the function of the framework below
             for mode in harness.modes:
                 if modes is not None and mode not in modes:
                     continue
                 orders = plan["all"] if only else plan.get(mode, [])
-                for dtype in dtypes_of(subject, dtypes, mode):
+                chosen = dtypes_of(subject, dtypes)
+                derived = subject.form == "arrays" and mode in ("compiled", "xla")
+                if not full and (derived or layers and mode not in ("eager", "reverse")):
+                    chosen = _thinned(chosen)
+                for dtype in chosen:
                     if dtype in harness.dtypes:
                         found += [Case(subject, mode, order, dtype, device, peer) for order in orders]
     return found

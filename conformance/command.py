@@ -32,6 +32,12 @@ def conformance(
     native: Annotated[
         bool, typer.Option("--native", help="Judge the frameworks' own activations instead of ours.")
     ] = False,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="Every dtype in every mode, also where two stand for all: Keras, compiled parameters."
+        ),
+    ] = False,
     json: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page to this file.")] = None,
 ) -> None:
@@ -41,7 +47,7 @@ def conformance(
     """
     console, errors = Console(), Console(stderr=True)
     try:
-        asked = runner.request(backend or (), activation or (), dtype or (), mode or (), device, native)
+        asked = runner.request(backend or (), activation or (), dtype or (), mode or (), device, native, full)
         for path in filter(None, (json, html)):
             report.check_writable(path)
         with Progress(

@@ -124,8 +124,8 @@ def print_report(
         if found:
             console.print(f"\n{len(found)} {name} cases", style=STYLE[verdict])
         for group in groups[:most]:
-            for line in describe(group):
-                console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+            for text in describe(group):
+                console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
         if len(groups) > most:
             console.print(f"  and {sum(map(len, groups[most:]))} more cases{hint}")
     skipped: dict[tuple[str, str], int] = {}

@@ -92,6 +92,7 @@ class Request:
     modes: tuple[str, ...] | None = None
     device: str = "cpu"
     native: bool = False
+    full: bool = False
 
 
 class RequestError(ParameterError):
@@ -119,6 +120,7 @@ def request(
     modes: Sequence[str] = (),
     device: str = "cpu",
     native: bool = False,
+    full: bool = False,
 ) -> Request:
     """A checked request; empty sequences mean everything that is installed.
 
@@ -148,6 +150,7 @@ def request(
         tuple(dict.fromkeys(modes)) or None,
         device,
         native,
+        full,
     )
 
 
@@ -281,11 +284,12 @@ def run_case(harness: Harness, case: Case) -> Row:
     wanted = truth.rounded(fmt)
     faults = []
     if verdict != "pass":
-        for fault in measure.faults(found, data.positions[data.judged], identity["budget"], fmt.half)[:FAULTS]:
+        plain = measure.HALF_ULPS if fmt.half else usual
+        for fault in measure.faults(found, data.positions[data.judged], plain, fmt.half)[:FAULTS]:
             i = int(index[fault.at])
-            where = {"from": _number(fault.low), "to": _number(fault.high), "points": fault.points}
+            run = {"from": _number(fault.low), "to": _number(fault.high), "points": fault.points}
             point = {"at": _shown(data.shown(i)), "got": _number(got[i]), "wanted": _number(wanted[i])}
-            faults.append({**where, **point, "error": _number(found.error[fault.at])})
+            faults.append({**run, **point, "error": _number(found.error[fault.at])})
     return Row(
         **identity,
         points=figures.points,
@@ -341,7 +345,13 @@ def backend_cases(harness: Harness, asked: Request) -> list[Case]:
         raise RequestError(f"{harness.name} has no device {asked.device!r} here. There are: {', '.join(devices)}.")
     activations = [get(n) for n in asked.activations]
     return catalogue.cases(
-        harness, activations, dtypes=asked.dtypes, modes=asked.modes, device=asked.device, native=asked.native
+        harness,
+        activations,
+        dtypes=asked.dtypes,
+        modes=asked.modes,
+        device=asked.device,
+        native=asked.native,
+        full=asked.full,
     )
 
 
@@ -412,6 +422,7 @@ def worker(name: str, asked: Request, channel: Any, log: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Two backends run at a time, each on its share of the cores.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")
     try:
         harness = load_harness(name)
         plan = backend_cases(harness, asked)
