@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .runner import Row, as_json
 
@@ -107,15 +109,15 @@ def print_report(
     """The table of activations by backends with the worst E of each, and what fails below it."""
     activations, backends, cells = matrix(rows)
     title = "worst error E, the frameworks' own" if environment.get("native") else "worst error E"
-    table = Table(title=title, header_style="bold", row_styles=["", "dim"] if len(activations) > 60 else None)
+    table = Table(title=title, header_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column("activation", no_wrap=True)
     for backend in backends:
-        table.add_column(backend, justify="right", no_wrap=True)
+        table.add_column(backend.replace("-", "-\n"), justify="right")  # so narrow that all fit into 80 columns
     for activation in activations:
-        line = [activation]
+        line: list[str | Text] = [activation]
         for backend in backends:
             cell = cells.get((activation, backend))
-            line.append(f"[{STYLE[cell.verdict]}]{cell.text}[/]" if cell else "")
+            line.append(Text(cell.text.replace(" (", "\n("), STYLE[cell.verdict]) if cell else Text())
         table.add_row(*line)
     console.print(table)
     for verdict, name in (("fail", "failing"), ("known", "known")):
