@@ -355,20 +355,24 @@ def backend_cases(harness: Harness, asked: Request) -> list[Case]:
     )
 
 
+def _tested(case: Case) -> Any:
+    """What is evaluated in a case, whatever the order, mode and dtype."""
+    return case.subject, case.peer
+
+
 def run_cases(harness: Harness, plan: Sequence[Case]) -> Iterator[Row]:
     """Evaluate and judge cases one after the other; a slow compiler is told of several at a time."""
     told: set[tuple[Any, str]] = set()
     for i, case in enumerate(plan):
-        key = (case.subject, case.dtype)
-        if isinstance(harness, BatchCompiler) and case.mode == "compiled" and key not in told and case.peer is None:
-            alike = [c for c in plan[i:] if c.mode == "compiled" and c.dtype == case.dtype and c.peer is None]
-            group = list(dict.fromkeys(c.subject for c in alike if (c.subject, c.dtype) not in told))[:BATCH]
-            told.update((subject, case.dtype) for subject in group)
+        if isinstance(harness, BatchCompiler) and case.mode == "compiled" and (_tested(case), case.dtype) not in told:
+            alike = [c for c in plan[i:] if c.mode == "compiled" and c.dtype == case.dtype]
+            group = list(dict.fromkeys(_tested(c) for c in alike if (_tested(c), c.dtype) not in told))[:BATCH]
+            told.update((tested, case.dtype) for tested in group)
             calls = {}
             with contextlib.suppress(Exception):  # each is met again, and then becomes a row
                 for c in alike:
-                    if c.subject in group:
-                        call, arrays = c.subject.call(harness), catalogue.data(c).arrays
+                    if _tested(c) in group:
+                        call, arrays = c.peer or c.subject.call(harness), catalogue.data(c).arrays
                         calls[call, *(a.shape for a in arrays)] = (call, arrays)
                 harness.expect(list(calls.values()), dtype=case.dtype, device=case.device)
         yield run_case(harness, case)
