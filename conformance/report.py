@@ -117,7 +117,7 @@ def print_report(
         line: list[str | Text] = [activation]
         for backend in backends:
             cell = cells.get((activation, backend))
-            line.append(Text(cell.text.replace(" (", "\n("), STYLE[cell.verdict]) if cell else Text())
+            line.append(Text(cell.text.replace(" (", "\n").rstrip(")"), STYLE[cell.verdict]) if cell else Text())
         table.add_row(*line)
     console.print(table)
     for verdict, name in (("fail", "failing"), ("known", "known")):
