@@ -248,14 +248,27 @@ def dispatching(activation: Activation) -> Callable[..., Array]:
     from .dispatch import backend_of, prepare
 
     prepare(activation)
+    called: list[bool] = []
+
+    def first_call() -> bool:
+        prepare(activation)
+        called.append(True)
+        return True
+
+    # torch.compile runs what has this mark instead of tracing it: torch may have been imported after this function was made.
+    first_call._dynamo_marked_constant = True  # type: ignore[attr-defined]
     if activation.kind == "gated":
 
         def call(x: Array, other: Array | None = None, /, **given: Any) -> Array:
+            if not called:
+                first_call()
             f = backend_of(x).function(activation)
             return f(x, **given) if other is None else f(x, other, **given)
     else:
 
         def call(x: Array, /, **given: Any) -> Array:  # type: ignore[misc]
+            if not called:
+                first_call()
             return backend_of(x).function(activation)(x, **given)
 
     return _present(call, activation)

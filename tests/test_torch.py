@@ -332,6 +332,18 @@ def test_compile_is_the_first_thing_a_process_does():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_compile_when_torch_is_imported_last():
+    program = (
+        "from multiact import silu\n"
+        "import torch\n"
+        "f = torch.compile(lambda x: silu(x), fullgraph=True, backend='aot_eager')\n"
+        "x = torch.ones(3, requires_grad=True)\n"
+        "for _ in range(2):\n"
+        "    torch.testing.assert_close(*torch.autograd.grad(f(x).sum(), x), torch.full((3,), 0.9276705))\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_compile_many_functions():
     """Each function has its own allowance of recompilations, so that compiling many of them hits no limit."""
     x = torch.randn(4)
