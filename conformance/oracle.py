@@ -27,6 +27,8 @@ from typing import Any
 import numpy as np
 from flint import arb, arb_series, ctx
 
+from multiact import cache
+
 #: raised when the oracle or the points change, so that nothing older is taken from the cache.
 VERSION = 3
 START, LIMIT = 160, 1 << 15
@@ -634,11 +636,6 @@ def along_axis(
 # Cache
 
 
-def cache_directory() -> Path:
-    """Where true values are kept: the environment variable MULTIACT_CACHE, or ~/.cache/multiact."""
-    return Path(os.environ.get("MULTIACT_CACHE") or Path.home() / ".cache" / "multiact")
-
-
 def key(*parts: Any) -> str:
     """A name for everything a result depends on: text, numbers and arrays."""
     digest = hashlib.sha256(str(VERSION).encode())
@@ -651,14 +648,14 @@ def key(*parts: Any) -> str:
 def load(name: str) -> np.ndarray | None:
     """A cached array, or None when there is none that can be read."""
     try:
-        return np.load(cache_directory() / "truth" / f"{name}.npy", allow_pickle=False)
+        return np.load(cache.directory("truth") / f"{name}.npy", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
 
 
 def save(name: str, array: np.ndarray) -> None:
     """Put an array into the cache: written whole under another name, then renamed."""
-    folder = cache_directory() / "truth"
+    folder = cache.directory("truth")
     folder.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
     try:

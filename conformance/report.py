@@ -34,11 +34,17 @@ class Cell:
     counts: Mapping[str, int]
 
     @property
+    def figure(self) -> str:
+        judged = any(self.counts.get(verdict) for verdict in ("pass", "fail", "known"))
+        return f"{self.worst:.2g}" if judged else "-"
+
+    @property
+    def failures(self) -> str:
+        return f"{self.counts['fail']} fail" if self.counts.get("fail") else ""
+
+    @property
     def text(self) -> str:
-        if not self.counts.get("pass") and not self.counts.get("fail") and not self.counts.get("known"):
-            return "-"
-        failures = f" ({self.counts['fail']} fail)" if self.counts.get("fail") else ""
-        return f"{self.worst:.2g}{failures}"
+        return f"{self.figure} ({self.failures})" if self.failures else self.figure
 
 
 def _value(error: float | str | None) -> float:
@@ -117,7 +123,7 @@ def print_report(
         line: list[str | Text] = [activation]
         for backend in backends:
             cell = cells.get((activation, backend))
-            line.append(Text(cell.text.replace(" (", "\n").rstrip(")"), STYLE[cell.verdict]) if cell else Text())
+            line.append(Text(f"{cell.figure}\n{cell.failures}".rstrip(), STYLE[cell.verdict]) if cell else Text())
         table.add_row(*line)
     console.print(table)
     for verdict, name in (("fail", "failing"), ("known", "known")):

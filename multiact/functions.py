@@ -250,26 +250,27 @@ def dispatching(activation: Activation) -> Callable[..., Array]:
     prepare(activation)
     called: list[bool] = []
 
-    def first_call() -> bool:
+    def first_call() -> None:
         prepare(activation)
         called.append(True)
-        return True
 
     # torch.compile runs what has this mark instead of tracing it: torch may have been imported after this function was made.
     first_call._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+    def function_of(x: Array) -> Callable[..., Array]:
+        if not called:
+            first_call()
+        return backend_of(x).function(activation)
+
     if activation.kind == "gated":
 
         def call(x: Array, other: Array | None = None, /, **given: Any) -> Array:
-            if not called:
-                first_call()
-            f = backend_of(x).function(activation)
+            f = function_of(x)
             return f(x, **given) if other is None else f(x, other, **given)
     else:
 
         def call(x: Array, /, **given: Any) -> Array:  # type: ignore[misc]
-            if not called:
-                first_call()
-            return backend_of(x).function(activation)(x, **given)
+            return function_of(x)(x, **given)
 
     return _present(call, activation)
 

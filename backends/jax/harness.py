@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +11,7 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
+from multiact import cache
 from multiact.declaration import Activation, Array
 from multiact.protocols import Native, Result
 
@@ -21,8 +20,7 @@ from .adapter import backend
 Function = Callable[..., Array]
 
 # Compiled functions are kept on disk: Keras on JAX and a second run meet the same ones.
-_cache = Path(os.environ.get("MULTIACT_CACHE") or Path.home() / ".cache" / "multiact") / "jax"
-jax.config.update("jax_compilation_cache_dir", str(_cache))
+jax.config.update("jax_compilation_cache_dir", str(cache.directory("jax")))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 

@@ -2,8 +2,8 @@
 
 With m the maximum along the axis and e = exp(z - m), the sum of e is 1 plus the rest without one maximum. Keeping the rest
 apart keeps the digits of log_softmax where one entry dominates, and so does relating all entries to the first maximum in the
-derivatives. Entries that share an infinite
-maximum share the probability equally, so a row of -inf gives the uniform distribution and no NaN.
+derivatives. Entries that share an infinite maximum share the probability equally, so a row of -inf gives the uniform
+distribution and no NaN.
 """
 
 from __future__ import annotations
