@@ -8,7 +8,7 @@ WORKERS ?= 2
 # pip compiles nothing, Python what is imported: half of the time of setting up. It must be allowed to keep it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup conformance test lint types stubs wheel-check clean
+.PHONY: setup conformance quick accuracy test lint types stubs wheel-check clean
 
 setup: $(STAMP)
 
@@ -22,6 +22,17 @@ $(STAMP): pyproject.toml constraints.txt
 conformance: $(STAMP)
 	@mkdir -p build
 	$(BIN)/multiact conformance --html build/conformance.html --json build/conformance.json
+
+# float32 in four modes, bfloat16 in one, in minutes; no figure may be worse than the published one.
+quick: $(STAMP)
+	@mkdir -p build
+	$(BIN)/multiact conformance --quick --json build/quick.json
+	$(BIN)/multiact accuracy build/quick.json --check
+
+# Publishes the figures: multiact/measured.json and docs/accuracy.md.
+accuracy: conformance
+	$(BIN)/multiact conformance --native --json build/native.json || test $$? = 1
+	$(BIN)/multiact accuracy build/conformance.json build/native.json --markdown docs/accuracy.md
 
 test: lint types
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from multiact.declaration import Activation
+from multiact.declaration import Activation, Axiswise
 from multiact.protocols import Harness
 from multiact.registry import GATE_SIDES, get
 
-from . import oracle, points
+from . import autodiff, oracle, points
 from .measure import Truth
 from .points import FORMATS, Format
 
 Array = Any
 Order = int | str
+Effort = Literal["quick", "usual", "full"]
 
 INPUTS = {"pointwise": ("x",), "gated": ("value", "gate"), "axiswise": ("x",)}
 #: What multiplies the gate; five, so that no bit pattern always meets the same one. In 16 bits powers of two, since a
@@ -27,8 +28,14 @@ VALUES = (1.0, -0.75, 3.0, -0.03125, 24.0)
 POWERS = (1.0, -0.5, 4.0, -0.03125, 16.0)
 
 
+#: Of which an array of random numbers is made, where a function takes one beside its input; small, so that a row keeps what
+#: it was chosen for.
+NOISE = (-0.5, -0.375, -0.125, 0.0, 0.25, 0.3125, 0.5)
+
 #: Of the bit patterns of a 16-bit dtype, all are run with the usual parameters, and one in so many with others.
 THINNED = 7
+#: Of more parameters than so many, the first and the last are tested in every mode, the others in reverse mode.
+MANY = 6
 UNUSUAL_DTYPES = ("float32", "bfloat16")
 
 
@@ -53,7 +60,7 @@ class Call:
         given = dict(zip(self.names, arrays))
         if "gate" in given:
             value, gate = given.pop("value"), given.pop("gate")
-            side = dict(self.keywords).get("gate") or _default_side(self.activation)
+            side = dict(self.keywords).get("gate") or self.activation.option("gate").default
             inputs: tuple[Array, ...] = (value, gate) if side == "second" else (gate, value)
         else:
             inputs = (given.pop("packed" if "packed" in given else "x"),)
@@ -73,10 +80,6 @@ class Peer:
         return self.function(*arrays)
 
 
-def _default_side(activation: Activation) -> str:
-    return next(o.default for o in activation.options if o.name == "gate")
-
-
 @dataclass(frozen=True)
 class Subject:
     """An activation with one setting.
@@ -87,6 +90,7 @@ class Subject:
         and gate in one array), "variant" (chosen by an option of another activation).
     parameters : their values, in order.
     keywords : what is passed by keyword.
+    thin : only some of the bit patterns of a 16-bit dtype.
     """
 
     activation: Activation
@@ -95,6 +99,7 @@ class Subject:
     keywords: tuple[tuple[str, Any], ...] = ()
     of: Activation | None = None
     default: bool = True
+    thin: bool = False
 
     @property
     def setting(self) -> str:
@@ -141,12 +146,23 @@ class Case:
 
 def _representable(value: float) -> float:
     """The nearest number that every dtype has."""
-    rounded = float(FORMATS["bfloat16"].round(np.asarray(value)))
+    largest = 65280.0  # as an infinity the parameter would be another one
+    rounded = float(FORMATS["bfloat16"].round(np.clip(value, -largest, largest)))
     return float(FORMATS["float16"].round(np.asarray(rounded)))
 
 
-def subjects(activation: Activation) -> list[Subject]:
-    """Every setting of an activation that is tested."""
+def subjects(activation: Activation, effort: Effort = "usual") -> list[Subject]:
+    """Every setting of an activation that is tested; of a quick run the usual one, on some of the points."""
+    found = _settings(activation)
+    if effort == "quick":
+        return [replace(s, thin=True) for s in found if s.default]
+    # With the parameters that are tested first, or as near as every dtype has, on all points.
+    first = [v for _, v in found[0].parameters]
+    usual = [all(v in (w, _representable(w)) for (_, v), w in zip(s.parameters, first)) for s in found]
+    return [replace(s, thin=not u) for s, u in zip(found, usual)]
+
+
+def _settings(activation: Activation) -> list[Subject]:
     defaults = {p.name: p.default for p in activation.parameters}
     required = [n for n, d in defaults.items() if d is None]
     examples = [dict(e) for e in activation.examples]
@@ -176,27 +192,41 @@ def subjects(activation: Activation) -> list[Subject]:
     for option in activation.options:
         for choice, name in (option.variants or {}).items():
             target = get(name)
+            if not target.definition or target is activation and required:
+                continue
             numbers = tuple((p.name, float(p.default)) for p in target.parameters)  # type: ignore[arg-type]
             selected = ((option.name, choice),)
             found.append(Subject(target, "variant", numbers, selected, of=activation, default=False))
     return found
 
 
-def _orders(subject: Subject) -> dict[str, list[Order]]:
+def _orders(subject: Subject, effort: Effort = "usual") -> dict[str, list[Order]]:
     """Which orders are tested in which mode, with "all" for a backend that has only one mode."""
-    parameters: list[Order] = [n for n, _ in subject.parameters]
+    if effort == "quick":
+        quick = {
+            "eager": (0,),
+            "compiled": (0, 1),
+            "reverse": (1, "value", *(n for n, _ in subject.parameters)),
+            "second": (2,),
+        }
+        usual = _orders(subject)
+        return {m: [o for o in usual.get(m, ()) if o in quick.get(m, usual[m])] for m in usual if m in (*quick, "all")}
+    parameters: list[Order] = [n for n, _ in subject.parameters if n not in _vectors(subject)]
     gated = subject.activation.kind == "gated"
     first: list[Order] = [1, "value"] if gated else [1]
     second: list[Order] = [2, "value/gate"] if gated else [2]
+    if subject.activation.value_of:
+        second.append("value/value")
     if subject.form == "variant" or (subject.form == "plain" and not subject.default):
         return {"eager": [0], "all": [0]}
     if subject.form == "packed":
         return {"eager": [0], "reverse": [1], "all": [0]}
     if subject.form == "arrays":
         modes: dict[str, list[Order]]
-        modes = {"reverse": parameters, "forward": parameters, "eager": [0], "all": [0, *parameters]}
+        few = parameters if len(parameters) <= MANY else [parameters[0], parameters[-1]]
+        modes = {"reverse": parameters, "forward": few, "eager": [0], "all": [0, *parameters]}
         if subject.default:
-            return {**modes, "compiled": parameters, "xla": parameters}
+            return {**modes, "compiled": few, "xla": few}
         modes = {"eager": [0], "reverse": [*first, *parameters], "all": [0, *first, *parameters]}
         if subject.activation.kind == "axiswise":
             return modes
@@ -213,14 +243,20 @@ def _orders(subject: Subject) -> dict[str, list[Order]]:
     }
 
 
+def _vectors(subject: Subject) -> list[str]:
+    """The parameters that are given as arrays of the shape of the input along the axis: random numbers."""
+    along = subject.activation.kind == "axiswise" and subject.form == "arrays"
+    return [p.name for p in subject.activation.parameters if along and p.random]
+
+
 def _thinned(dtypes: Sequence[str]) -> list[str]:
     """The two dtypes of what is not tested in all of them; all that were asked for if these are not among them."""
     return [d for d in dtypes if d in UNUSUAL_DTYPES] or list(dtypes)
 
 
 def dtypes_of(subject: Subject, dtypes: Sequence[str]) -> list[str]:
-    """The dtypes in which a subject is tested: all with the usual parameters, two with others."""
-    return list(dtypes) if subject.default or _usual(subject) else _thinned(dtypes)
+    """The dtypes in which a subject is tested: all with the usual parameters, two with others and in a quick run."""
+    return list(dtypes) if not subject.thin else _thinned(dtypes)
 
 
 def cases(
@@ -231,27 +267,33 @@ def cases(
     modes: Sequence[str] | None = None,
     device: str = "cpu",
     native: bool = False,
-    full: bool = False,
+    effort: Effort = "usual",
 ) -> list[Case]:
     """Every case of a backend, in the order in which they are run.
 
     Parameters
     ----------
     harness : of the backend.
-    dtypes, modes : those asked for; of them the ones the harness has are run. None means all modes.
+    dtypes, modes : those asked for; of them the ones the harness has are run. None means all modes but "autodiff", which
+        differentiates the formulas by the framework alone, in float64.
     native : the framework's own activations in place of ours.
-    full : every dtype in every mode. Otherwise two dtypes where the same code has been run in all four: compiled
-        derivatives in parameters, and all of Keras but eager and reverse mode, since a Layer adds a cast to the function
-        of the framework below, which has rows of its own.
+    effort : "full" is every dtype in every mode. "usual" has all four in eager and reverse mode and all but float16 in compiled
+        code, and otherwise the two dtypes that stand for all where the same code has been run in all four: in the other
+        modes, in compiled derivatives in parameters, and in all of Keras but eager and reverse mode, since a Layer adds a
+        cast to the function of the framework below, which has rows of its own. "quick" is the usual parameters alone,
+        in four of the modes, float32 in all of them and bfloat16 in eager mode, at some of the points.
     """
     found = []
     only = "reverse" not in harness.modes
     layers = harness.name.startswith("keras-")
     for activation in activations:
         pairs: list[tuple[Subject, Peer | None]]
-        pairs = native_subjects(harness, activation) if native else [(s, None) for s in subjects(activation)]
+        if native:
+            pairs = native_subjects(harness, activation)
+        else:
+            pairs = [(s, None) for s in subjects(activation, effort)]
         for subject, peer in pairs:
-            plan = _orders(subject)
+            plan = _orders(subject, effort)
             if layers and subject.form == "arrays" and not subject.default:
                 continue  # a Layer takes numbers; arrays go to the function of the framework below
             for mode in harness.modes:
@@ -259,12 +301,18 @@ def cases(
                     continue
                 orders = plan["all"] if only else plan.get(mode, [])
                 chosen = dtypes_of(subject, dtypes)
-                derived = subject.form == "arrays" and mode in ("compiled", "xla")
-                if not full and (derived or layers and mode not in ("eager", "reverse")):
-                    chosen = _thinned(chosen)
+                if effort == "quick" and mode != "eager":
+                    chosen = [d for d in chosen if d == "float32"] or chosen
+                if effort != "full" and mode not in ("eager", "reverse"):
+                    main = mode in ("compiled", "xla", "second") and subject.form != "arrays" and not layers
+                    chosen = [d for d in chosen if d != "float16"] or chosen if main else _thinned(chosen)
                 for dtype in chosen:
                     if dtype in harness.dtypes:
                         found += [Case(subject, mode, order, dtype, device, peer) for order in orders]
+            by_framework = modes is not None and "autodiff" in modes and not only and not layers and peer is None
+            if by_framework and subject.form == "plain" and activation.kind == "pointwise":
+                names = autodiff.orders(activation)
+                found += [Case(subject, "autodiff", name, "float64", device) for name in names]
     return found
 
 
@@ -296,6 +344,8 @@ class Data:
     shown : for each entry of the result the inputs it came from, for the report.
     positions : for each entry of the result the main input it came from: x, the gate, or the largest entry of the row.
     judged : where there is a truth: false at an infinity without a limit.
+    invisible : where the truth is 0, what cannot be told from it: a formula that stands in for a definition is constant as soon
+        as the value does not change any more. None for definitions.
     flushed : the truth with subnormal inputs taken as zero, and where that differs; None when there are none.
     """
 
@@ -306,13 +356,7 @@ class Data:
     positions: np.ndarray
     judged: np.ndarray
     flushed: tuple[np.ndarray, Truth] | None = field(default=None)
-
-
-def _kinks(activation: Activation, parameters: Mapping[str, float]) -> np.ndarray:
-    import math
-
-    scope = {**{k: getattr(math, k) for k in ("sqrt", "exp", "log", "pi")}, **parameters}
-    return np.asarray([float(eval(k, {"__builtins__": {}}, scope)) for k in activation.kinks], dtype=np.float64)
+    invisible: np.ndarray | None = None
 
 
 def _computed(value: float, fmt: Format) -> float:
@@ -326,9 +370,9 @@ def grid(activation: Activation, parameters: tuple[tuple[str, float], ...], dtyp
     fmt = FORMATS[dtype]
     if fmt.half:
         return points.patterns(fmt)
-    inner = get(activation.gate_of) if activation.gate_of else activation
-    kinks = _kinks(inner, dict(parameters))
-    name = oracle.key("points", inner.definition, parameters, dtype, kinks)
+    inner = activation.gate_of or activation
+    places = np.asarray(inner.kinks_at(dict(parameters)), dtype=np.float64)
+    name = oracle.key("points", inner.definition, parameters, dtype, places)
     found = oracle.load(name)
     if found is None:
 
@@ -336,27 +380,45 @@ def grid(activation: Activation, parameters: tuple[tuple[str, float], ...], dtyp
             inputs = {"x": x, **{n: np.full_like(x, v) for n, v in parameters}}
             return oracle.derivatives(inner.definition, inputs, [(), ("x",), ("x", "x")], tiny=fmt.tiny)
 
-        found = points.stratified(evaluate, fmt, kinks)
+        found = points.stratified(evaluate, fmt, places)
         oracle.save(name, found)
     return found
-
-
-def _usual(subject: Subject) -> bool:
-    """Whether the parameters are those that are tested first, or as near as every dtype has."""
-    first = subjects(subject.activation)[0].parameters
-    return all(v in (w, _representable(w)) for (_, v), (_, w) in zip(subject.parameters, first))
 
 
 def _elementwise_inputs(subject: Subject, fmt: Format) -> dict[str, np.ndarray]:
     """The variables of the definition; of a gated unit x is the gate."""
     exact = tuple((n, _computed(v, fmt)) for n, v in subject.parameters)
     x = grid(subject.activation, exact, fmt.name)
-    if fmt.half and not _usual(subject):
+    if fmt.half and subject.thin:
         x = x[::THINNED]
     inputs = {"x": x}
     if subject.activation.kind == "gated":
-        inputs = {"value": np.resize(np.asarray(POWERS if fmt.half else VALUES), x.size), "x": x}
+        inputs = {"value": np.resize(_values(subject.activation, dict(exact), fmt), x.size), "x": x}
     return inputs | {n: np.full_like(x, v) for n, v in exact}
+
+
+def _values(activation: Activation, parameters: Mapping[str, float], fmt: Format) -> np.ndarray:
+    """What multiplies the gate, an odd number of values. With an activation of the value, its kinks are among them."""
+    usual = np.asarray(POWERS if fmt.half else VALUES)
+    if activation.value_of is None:
+        return usual
+    values = np.unique(
+        np.concatenate([VALUES, POWERS, fmt.round(np.asarray(activation.value_of.kinks_at(parameters)))])
+    )
+    if fmt.half:
+        factors = _outer(activation, parameters, 0, values)
+        short = fmt.round(factors) == factors
+        values = values[~short | (np.abs(np.frexp(factors)[0]) == 0.5)]
+    return values[: values.size - 1 + values.size % 2]
+
+
+def _outer(activation: Activation, parameters: Mapping[str, float], order: int, value: np.ndarray) -> np.ndarray:
+    """What the gate's side of a gated unit is multiplied with in a derivative of that order in the value."""
+    outer = activation.value_of
+    if outer is None:
+        return value if order == 0 else np.ones_like(value)
+    given: dict[str, Any] = {p.name: parameters[p.name] for p in outer.parameters}
+    return outer(value, **given) if order == 0 else outer.derivative(value, order=order, **given)
 
 
 def _wanted(subject: Subject, fmt: Format) -> tuple[list[oracle.Wrt], list[oracle.Wrt]]:
@@ -369,13 +431,17 @@ def _wanted(subject: Subject, fmt: Format) -> tuple[list[oracle.Wrt], list[oracl
     judged: list[oracle.Wrt] = [(), ("x",), ("x", "x"), *((p,) for p in parameters)]
     if gated:
         judged += [("value",), ("value", "x")]
+    if subject.activation.value_of:
+        judged.append(("value", "value"))
     order = names.index
     scaling = []
     for wrt in judged:
         for name in names:
             more = tuple(sorted((*wrt, name), key=order))
-            # In 16 bits the plain ulp decides, so that only what comes for free is taken.
-            costly = fmt.half and len(set(more)) > 1
+            # In 16 bits the plain ulp decides, so that only what comes for free is taken. Nor is there time for all pairs
+            # of many parameters, without which E comes out larger.
+            scarce = len(parameters) > MANY and ("x" not in more or len(more) > 2)
+            costly = (fmt.half or scarce) and len(set(more)) > 1
             if more not in judged and more not in scaling and len(set(more)) <= 2 and not costly:
                 scaling.append(more)
     return judged, scaling
@@ -417,8 +483,9 @@ def _select(
         if more in found and name not in numbers:
             with np.errstate(over="ignore", invalid="ignore"):
                 slack = slack + np.abs(found[more][0]) * fmt.ulp(values)
-    multiplied = subject.activation.kind == "gated" and "value" not in wrt
-    factor = inputs["value"] if multiplied else np.ones_like(slack)
+    factor = np.ones_like(slack)
+    if subject.activation.kind == "gated":
+        factor = _outer(subject.activation, dict(subject.parameters), wrt.count("value"), inputs["value"])
     return Truth(found[wrt][0], found[wrt][1], slack, factor)
 
 
@@ -468,7 +535,11 @@ def _elementwise(case: Case) -> Data:
             return _flat(arrays, None, truth, lambda i: shown(i // 2), np.repeat(inputs["x"], 2), judged, flushed)
         return _flat(arrays, None, truth, shown, inputs["x"], judged, flushed)
     arrays = [by_name[n] for n in subject.names]
-    return _flat(arrays, None, truth, shown, inputs["x"], judged, flushed)
+    data = _flat(arrays, None, truth, shown, inputs["x"], judged, flushed)
+    if subject.activation.definition in oracle.formulas and case.order:
+        scale = np.prod([np.maximum(1.0, np.abs(inputs[n])) for n in _wrt(case.order)], axis=0)
+        data.invisible = np.where(truth.high == 0, fmt.ulp(found[()][0]) / scale, 0.0)
+    return data
 
 
 def _flat(
@@ -483,13 +554,17 @@ def _axiswise(case: Case) -> Data:
     subject, fmt = case.subject, FORMATS[case.dtype]
     forward = case.mode == "forward"
     x = points.rows(fmt, every_pattern=case.order == 0 and subject.form == "plain" and subject.default)
-    if not _usual(subject):
-        x = x[::THINNED]
     random = np.random.default_rng(23)
     weights = np.asarray([-1.5, -1.0, -0.5, 0.25, 0.75, 1.0, 2.0])
-    cotangent, tangent = random.choice(weights, x.shape), random.choice(weights, x.shape)
+    function, options = _along_axis(subject)
+    out = function.output_shape((points.ROW, *(1,) * (-1 - function.axis(options))), options)[0]
+    assert out is not None
+    cotangent, tangent = random.choice(weights, (len(x), out)), random.choice(weights, x.shape)
     values = [(n, v if subject.form == "arrays" else _computed(v, fmt)) for n, v in subject.parameters]
-    columns = [np.full((len(x), 1), v) for _, v in values]
+    vectors = _vectors(subject)
+    columns = [random.choice(NOISE, x.shape) if n in vectors else np.full((len(x), 1), v) for n, v in values]
+    if subject.thin:  # after all was drawn, so that a row has the same everywhere
+        x, cotangent, tangent, *columns = (a[::THINNED] for a in (x, cotangent, tangent, *columns))
     inputs = np.concatenate([x, *columns], axis=1)
     along = np.concatenate([tangent, *(np.zeros_like(c) for c in columns)], axis=1)
     names = [n for n, _ in values]
@@ -499,12 +574,12 @@ def _axiswise(case: Case) -> Data:
         along[:, points.ROW + names.index(by_parameter)] = 1.0
     kinds: dict[Order, str] = {0: "value", 2: "second"}
     kind = kinds.get(case.order, "jvp" if forward else "vjp")
-    is_array = np.concatenate([np.ones(points.ROW), np.full(len(columns), float(subject.form == "arrays"))])
+    is_array = np.concatenate([np.ones(points.ROW), *(np.full(c.shape[1], subject.form == "arrays") for c in columns)])
     exact = np.where(along == 0, 0.0, fmt.ulp(along)) if by_parameter else fmt.ulp(along) * is_array
     sweep = len(x) > 1000
     ulps = None if sweep else (fmt.ulp(inputs) * is_array, fmt.ulp(cotangent), exact)
     truth = _axis_truth(subject, kind, inputs, cotangent, along, ulps, fmt)
-    parts: Any = slice(0, points.ROW)
+    parts: Any = slice(0, out if kind in ("value", "jvp") else points.ROW)
     if kind == "vjp" and by_parameter:
         at = points.ROW + names.index(by_parameter)
         parts = slice(at, at + 1)
@@ -526,21 +601,31 @@ def _axiswise(case: Case) -> Data:
     truth = truth[:, parts]
     width = truth.shape[1]
     nan = np.isnan(inputs).any(axis=1)
-    judged = nan[:, None] | ~np.isnan(truth[..., 0])
+    # With a NaN in the row, what does not depend on it may be NaN as well, as all of a softmax is.
+    judged = np.isnan(truth[..., 0]) == nan[:, None]
     if kind != "value":
         # A derivative that grows without limit towards an infinite input is not asked for there.
         judged &= ~(np.isinf(truth[..., 0]) & np.isinf(inputs).any(axis=1)[:, None])
-    directions = {
+    directions: list[np.ndarray] | None = {
         "value": None,
-        "jvp": [along[:, parts.start : parts.stop] if not by_parameter else np.ones((len(x), 1))],
+        "jvp": [along[:, : points.ROW] if not by_parameter else np.ones((len(x), 1))],
         "vjp": [cotangent],
         "second": [cotangent, tangent],
     }[kind]
     arrays = [x, *columns] if subject.form == "arrays" else [x]
+    trailing = (1,) * (-1 - function.axis(options))  # a fixed axis need not be the last
+    arrays = [a.reshape(a.shape + trailing) for a in arrays]
+    directions = None if directions is None else [d.reshape(d.shape + trailing) for d in directions]
     largest = np.repeat(x.max(axis=1), width)
     return _flat(
         arrays, directions, _columns(truth, factor), lambda i: x[i // width].tolist(), largest, judged, flushed
     )
+
+
+def _along_axis(subject: Subject) -> tuple[Axiswise, dict[str, int]]:
+    """The function along an axis and its options, which are those by default."""
+    assert isinstance(subject.activation.function, Axiswise)
+    return subject.activation.function, {o.name: o.default for o in subject.activation.options if not o.variants}
 
 
 def _columns(found: np.ndarray, factor: np.ndarray) -> Truth:
@@ -558,7 +643,8 @@ def _axis_truth(
     fmt: Format,
 ) -> np.ndarray:
     text, names = subject.activation.definition, [n for n, _ in subject.parameters]
-    name = oracle.key("axis", text, kind, names, fmt.tiny, inputs, cotangent, along, *(ulps or ()))
+    options = {n: v for n, v in _along_axis(subject)[1].items() if n != "axis"}
+    name = oracle.key("axis", text, kind, names, fmt.tiny, inputs, cotangent, along, *(ulps or ()), *options.items())
     found = oracle.load(name)
     if found is None:
         found = oracle.along_axis(
@@ -571,6 +657,8 @@ def _axis_truth(
             direction=along,
             ulps=ulps,
             tiny=fmt.tiny,
+            options=options,
+            vectors=_vectors(subject),
         )
         oracle.save(name, found)
     return found

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from multiact.errors import MultiactError
 
 from . import report, runner
+from .cases import Effort
 from .oracle import OracleError
+from .progress import progress
 
 
 def conformance(
@@ -32,12 +33,14 @@ def conformance(
     native: Annotated[
         bool, typer.Option("--native", help="Judge the frameworks' own activations instead of ours.")
     ] = False,
-    full: Annotated[
+    quick: Annotated[
         bool,
-        typer.Option(
-            "--full", help="Every dtype in every mode, also where two stand for all: Keras, compiled parameters."
-        ),
+        typer.Option("--quick", help="float32 in four modes, bfloat16 in one, the usual parameters, fewer points."),
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Every dtype in every mode, also where two stand for all.")
+    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run again what an earlier run has passed.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page to this file.")] = None,
 ) -> None:
@@ -47,28 +50,13 @@ def conformance(
     """
     console, errors = Console(), Console(stderr=True)
     try:
-        asked = runner.request(backend or (), activation or (), dtype or (), mode or (), device, native, full)
+        if quick and full:
+            raise runner.RequestError("--quick and --full cannot both be meant. Give one of them.")
+        effort: Effort = "quick" if quick else "full" if full else "usual"
+        asked = runner.request(backend or (), activation or (), dtype or (), mode or (), device, native, effort, fresh)
         for path in filter(None, (json, html)):
             report.check_writable(path)
-        with Progress(
-            TextColumn("{task.description:42}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=errors,
-            transient=True,
-        ) as progress:
-            task, told = progress.add_task("starting", total=None), ""
-
-            def advance(what: str, done: int, total: int) -> None:
-                nonlocal told
-                progress.update(task, description=what, completed=done, total=total)
-                # A log has no bar: there every tenth of a stage is a line.
-                line = f"{'true values' if what.startswith('true values') else 'cases'} {10 * (10 * done // total)} %"
-                if not errors.is_terminal and line != told and total >= 100:
-                    errors.print(line, highlight=False)
-                    told = line
-
+        with progress(errors) as advance:
             environment, rows = runner.run(asked, advance=advance, processes=max(1, min(2, os.cpu_count() or 1)))
     except (MultiactError, OracleError, OSError) as error:
         errors.print(f"multiact conformance: {error}", style="red", markup=False, highlight=False, soft_wrap=True)

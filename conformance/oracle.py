@@ -16,10 +16,8 @@ import hashlib
 import itertools
 import math
 import operator
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ import numpy as np
 from flint import arb, arb_series, ctx
 
 from multiact import cache
+from multiact.files import replacing
 
 #: raised when the oracle or the points change, so that nothing older is taken from the cache.
 VERSION = 3
@@ -45,61 +44,220 @@ class OracleError(Exception):
     """A definition cannot be read, or its value at a point cannot be made certain."""
 
 
-class _Undecided(Exception):
+class Undecided(Exception):
     """A condition cannot be decided at the present precision."""
+
+
+class _Undefined(Exception):
+    """The definition says that it has no value here."""
 
 
 # Functions of a definition
 
 
-def _series(u: Any) -> Any:
+def series(u: Any) -> Any:
+    """A number as a constant series, a series as it is."""
     return u if isinstance(u, arb_series) else arb_series([u])
 
 
 def _each(name: str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def call(u: Any) -> Any:
-        return Vector([function(_series(e)) for e in u.entries]) if isinstance(u, Vector) else function(_series(u))
+        return Vector([function(series(e)) for e in u.entries]) if isinstance(u, Vector) else function(series(u))
 
     call.__name__ = name
     return call
 
 
-def _with_constant(series: Any, constant: Any) -> Any:
-    return arb_series([constant, *list(series)[1:]])
+def with_constant(u: Any, constant: Any) -> Any:
+    """`u` with another constant term, one that is known better."""
+    return arb_series([constant, *list(u)[1:]])
 
 
 def _tanh(u: Any) -> Any:
     constant = u[0]
     if abs(constant) < 1:
         # Near 0 the exponentials cancel: tanh(c + h) by the addition theorem, tanh(h) by its Taylor polynomial.
-        h = _with_constant(u, arb(0))
+        h = with_constant(u, arb(0))
         t, th = constant.tanh(), h - h * h * h / 3
         return (t + th) / (1 + t * th)
-    return 1 - 2 / (1 + (2 * u).exp())
+    # The exponential that vanishes where u is large.
+    e = (-2 * u).exp() if constant > 0 else (2 * u).exp()
+    return 1 - 2 * e / (1 + e) if constant > 0 else 2 * e / (1 + e) - 1
+
+
+def _sinc(u: Any) -> Any:
+    constant = u[0]
+    if not abs(constant) < 1:
+        return u.sin() / u
+    # Near 0: sinc(c + h) by its Taylor polynomial, each derivative at c by the alternating series
+    # sum of (-1)^k c^(2k - n) / ((2k + 1) (2k - n)!), whose terms fall, so that the next one bounds the rest.
+    h, result = with_constant(u, arb(0)), arb(0)
+    for n in range(4):
+        derivative, sign = arb(0), (-1) ** ((n + 1) // 2)
+        term = arb(1) if n % 2 == 0 else constant
+        low = n + n % 2  # 2k, from the first that is not differentiated away
+        while True:
+            part = term / (low + 1)
+            if abs(part) < abs(derivative) * arb(2) ** -ctx.prec or part == 0:
+                break
+            derivative, sign = derivative + sign * part, -sign
+            low += 2
+            term = term * constant * constant / ((low - n) * (low - n - 1))
+        result = result + (derivative + arb(0, abs(part).upper())) / math.factorial(n) * power(h, n)
+    return result
 
 
 def _log1p(u: Any) -> Any:
-    return _with_constant((1 + u).log(), u[0].log1p())
+    return with_constant((1 + u).log(), u[0].log1p())
 
 
 def _expm1(u: Any) -> Any:
-    return _with_constant(u.exp(), u[0].expm1())
+    return with_constant(u.exp(), u[0].expm1())
+
+
+def _composed(u: Any, coefficient: Callable[[int, Any], Any]) -> Any:
+    """g(u), where ``coefficient(j, c)`` is the j-th derivative of g at c divided by j!."""
+    constant, step = u[0], with_constant(u, arb(0))
+    value = arb_series([0])
+    for j in reversed(range(ctx.cap)):
+        value = value * step + coefficient(j, constant)
+    return value
+
+
+def _exprel(u: Any) -> Any:
+    # The integral of t^j e^(c t) over [0, 1] is the j-th derivative, and 1F1(j + 1; j + 2; c) / (j + 1).
+    if abs(u[0]) < 1:
+        return _composed(u, lambda j, c: c.hypgeom_1f1(j + 1, j + 2) / math.factorial(j + 1))
+    return _expm1(u) / u
+
+
+def _logrel(u: Any) -> Any:
+    # The j-th Taylor coefficient at c is (-1)^j 2F1(j + 1, j + 1; j + 2; -c) / (j + 1).
+    if abs(u[0]) < 0.5:
+        return _composed(u, lambda j, c: (-c).hypgeom_2f1(j + 1, j + 1, j + 2) * (-1) ** j / (j + 1))
+    return _log1p(u) / u
+
+
+def _undefined() -> Any:
+    raise _Undefined
+
+
+def _positive(u: Any) -> Any:
+    """max(u, 0), with slope 0 at 0."""
+    return u if greater(u[0], arb(0)) else arb_series([0])
+
+
+# Along an axis
+
+
+def _entries(u: Any) -> list[Any]:
+    if not isinstance(u, Vector):
+        raise OracleError(f"{', '.join(ALONG_AXIS)} are for definitions along an axis, where x is a vector.")
+    return [series(e) for e in u.entries]
 
 
 def _sum(u: Any) -> Any:
-    if not isinstance(u, Vector):
-        raise OracleError("sum() and max() are for definitions along an axis, where x is a vector.")
-    return Vector([_total(u.entries)] * len(u.entries))
+    entries = _entries(u)
+    return Vector([_total(entries)] * len(entries))
+
+
+def _first_maximum(entries: Sequence[Any]) -> int:
+    best = 0
+    for i, entry in enumerate(entries):
+        if i and greater(entry[0], entries[best][0]):
+            best = i
+    return best
 
 
 def _max(u: Any) -> Any:
-    if not isinstance(u, Vector):
-        raise OracleError("sum() and max() are for definitions along an axis, where x is a vector.")
-    best = _series(u.entries[0])
-    for entry in map(_series, u.entries[1:]):
-        if _greater(entry[0], best[0]):
-            best = entry
-    return Vector([best] * len(u.entries))
+    entries = _entries(u)
+    return Vector([entries[_first_maximum(entries)]] * len(entries))
+
+
+def _argmax(u: Any) -> Any:
+    """1 at the first maximum, 0 elsewhere."""
+    entries = _entries(u)
+    best = _first_maximum(entries)
+    return Vector([arb(int(i == best)) for i in range(len(entries))])
+
+
+def _concat(u: Any, v: Any) -> Any:
+    """The entries of two rows one after the other."""
+    return Vector(_entries(u) + _entries(v))
+
+
+def _pool(u: Any, size: int) -> Any:
+    """The maxima, the first where there are several, of so many neighbouring entries at a time."""
+    entries = _entries(u)
+    groups = [entries[i : i + size] for i in range(0, len(entries), size)]
+    return Vector([group[_first_maximum(group)] for group in groups])
+
+
+def _simplex(u: Any, exponent: Any) -> Any:
+    """(u - t)**exponent where u > t, 0 elsewhere, with the t for which that sums to 1; the exponent is at least 1."""
+    entries = _entries(u)
+    constants = [e[0] for e in entries]
+    degree = _whole(_constant(exponent))
+    exponent = exponent if isinstance(exponent, int) else series(exponent)
+    inside = [greater(arb(1), _above(t, [e for e in constants if greater(e, t)], degree)) for t in constants]
+    kept = [e for e, i in zip(entries, inside) if i]
+    if isinstance(exponent, int) and exponent in (1, 2):
+        # The sum is linear or quadratic in t.
+        mean = _total(kept) / len(kept)
+        rest = 1 - _total([(e - mean) ** 2 for e in kept]) if exponent == 2 else arb(1)
+        t = mean - (series(rest / len(kept)).sqrt() if exponent == 2 else rest / len(kept))
+    else:
+        t = series(_root([e[0] for e in kept], degree))
+        # Newton's iteration on the series doubles the number of terms that are right.
+        known = 1
+        while known < ctx.cap:
+            wrong = list(series(_above(t, kept, exponent) - 1))[known:]
+            slope = -exponent * _above(t, kept, exponent - 1)
+            t = t - arb_series([0] * known + wrong) / slope
+            known *= 2
+    return Vector([power(e - t, exponent) if i else arb(0) for e, i in zip(entries, inside)])
+
+
+def _above(t: Any, entries: Sequence[Any], degree: Any) -> Any:
+    """The sum of (entry - t)**degree over entries above t."""
+    if isinstance(degree, (int, arb)):
+        return _total([(e - t) ** degree for e in entries]) if entries else arb(0)
+    return _total([power(e - t, degree) for e in entries])
+
+
+def _whole(ball: Any) -> Any:
+    """An int if the ball is one, so that its powers are exact."""
+    return int(ball.unique_fmpz()) if ball.is_exact() and ball.is_integer() else ball
+
+
+_roots: dict[Any, Any] = {}
+
+
+def _root(entries: Sequence[Any], power: Any) -> Any:
+    """A ball around the t for which the powers of entry - t, all positive, sum to 1."""
+    # Every direction in which a row is differentiated has the same constants.
+    key = ctx.prec, *(tuple(b.man_exp() for b in (e.mid(), e.rad())) for e in (*entries, arb(power)))
+    if key not in _roots:
+        _roots.clear()
+        _roots[key] = _enclosed(entries, power)
+    return _roots[key]
+
+
+def _enclosed(entries: Sequence[Any], power: Any) -> Any:
+    largest = entries[_first_maximum([[e] for e in entries])]
+    # Convex and falling: Newton's iteration comes closer from below, where the largest alone gives 1.
+    t = (largest - 1).mid()
+    unit = arb(2) ** -ctx.prec * (1 + abs(t))
+    for _ in range(ctx.prec):
+        step = ((_above(t, entries, power) - 1) / (power * _above(t, entries, power - 1))).mid()
+        t = (t + step).mid()
+        if not abs(step) > (unit * 2**16).mid():
+            break
+    ball = t + arb(0, unit * 2**20)
+    # What is proven is proven here: the sum is larger than 1 at one end and smaller at the other.
+    if _above(ball.lower(), entries, power) > 1 and _above(ball.upper(), entries, power) < 1:
+        return ball
+    raise Undecided
 
 
 def _total(entries: Sequence[Any]) -> Any:
@@ -109,17 +267,17 @@ def _total(entries: Sequence[Any]) -> Any:
     return total
 
 
-def _power(base: Any, exponent: Any) -> Any:
+def power(base: Any, exponent: Any) -> Any:
     if isinstance(base, Vector):
-        return Vector([_power(e, exponent) for e in base.entries])
+        return Vector([power(e, exponent) for e in base.entries])
     if isinstance(exponent, int):
         if exponent < 0:
-            return 1 / _power(base, -exponent)
+            return 1 / power(base, -exponent)
         result: Any = arb(1)
         for _ in range(exponent):
             result = result * base
         return result
-    return (_series(exponent) * _series(base).log()).exp()
+    return (series(exponent) * series(base).log()).exp()
 
 
 class Vector:
@@ -132,7 +290,10 @@ class Vector:
         return Vector([-e for e in self.entries])
 
     def __getitem__(self, i: int) -> Any:
-        raise OracleError("a condition in a definition along an axis must not depend on x.")
+        first = self.entries[0]
+        if any(e is not first for e in self.entries):
+            raise OracleError("a condition along an axis can only depend on what a whole row has in common, as sum(x).")
+        return series(first)[i]
 
 
 def _lifted(operation: Callable[[Any, Any], Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -160,42 +321,55 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
         for name in ("exp", "log", "sqrt", "sin", "cos", "tan", "atan", "erf", "erfc")
     },
     "tanh": _each("tanh", _tanh),
+    "sinc": _each("sinc", _sinc),
     "log1p": _each("log1p", _log1p),
     "expm1": _each("expm1", _expm1),
+    "exprel": _each("exprel", _exprel),
+    "logrel": _each("logrel", _logrel),
+    "positive": _each("positive", _positive),
     "sum": _sum,
     "max": _max,
+    "argmax": _argmax,
 }
+#: Functions of two arguments.
+BINARY: dict[str, Callable[..., Any]] = {"concat": _concat, "pool": _pool, "simplex": _simplex}
+ALONG_AXIS = ("sum", "max", "argmax", *BINARY)
 
 
 def _constant(u: Any) -> Any:
     return u[0] if isinstance(u, (arb_series, Vector)) else arb(u)
 
 
-def _greater(a: Any, b: Any) -> bool:
-    if a > b:
-        return True
-    if a <= b:
-        return False
-    raise _Undecided
+_decisions: list[bool] | None = None
 
 
-def _equal(a: Any, b: Any) -> bool:
-    if a == b:
-        return True
-    if a != b:
-        return False
-    raise _Undecided
+def _decide(yes: bool, no: bool) -> bool:
+    if not yes and not no:
+        raise Undecided
+    if _decisions is not None:
+        _decisions.append(yes)
+    return yes
+
+
+def greater(a: Any, b: Any) -> bool:
+    """Whether the number a is greater than b; raises `Undecided` while that is uncertain."""
+    return _decide(a > b, a <= b)
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Whether two numbers are equal; raises `Undecided` while that is uncertain."""
+    return _decide(a == b, a != b)
 
 
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
-    ast.Gt: lambda a, b: _greater(_constant(a), _constant(b)),
-    ast.LtE: lambda a, b: not _greater(_constant(a), _constant(b)),
-    ast.Lt: lambda a, b: _greater(_constant(b), _constant(a)),
-    ast.GtE: lambda a, b: not _greater(_constant(b), _constant(a)),
-    ast.Eq: lambda a, b: _equal(_constant(a), _constant(b)),
-    ast.NotEq: lambda a, b: not _equal(_constant(a), _constant(b)),
+    ast.Gt: lambda a, b: greater(_constant(a), _constant(b)),
+    ast.LtE: lambda a, b: not greater(_constant(a), _constant(b)),
+    ast.Lt: lambda a, b: greater(_constant(b), _constant(a)),
+    ast.GtE: lambda a, b: not greater(_constant(b), _constant(a)),
+    ast.Eq: lambda a, b: equal(_constant(a), _constant(b)),
+    ast.NotEq: lambda a, b: not equal(_constant(a), _constant(b)),
 }
-_BINARY = (ast.Add, ast.Sub, ast.Mult, ast.Div)
+_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 
 
 # From text to code
@@ -207,8 +381,11 @@ class Definition:
     Parameters
     ----------
     text : a Python expression of + - * / **, comparisons, ``a if c else b``, and, or, not, numbers, ``pi``, the variables
-        and exp, log, sqrt, sin, cos, tan, atan, erf, erfc, tanh, log1p, expm1; along an axis also sum and max. Decimal
-        numbers mean what is written: 0.1 is one tenth.
+        and exp, log, sqrt, sin, cos, tan, atan, erf, erfc, tanh, log1p, expm1, exprel(u) = (e^u - 1) / u,
+        logrel(u) = ln(1 + u) / u, sinc(u) = sin(u) / u, positive (the larger of its argument and 0); along an axis also sum,
+        max, argmax (1 at the first maximum, 0 elsewhere), ``concat(u, v)``, ``pool(u, n)`` (the maxima of n neighbours) and
+        ``simplex(u, p)`` (the positive parts of u - t to the power p, with the t for which they sum to 1). Decimal numbers
+        mean what is written: 0.1 is one tenth. ``nan`` stands where the function has no value: ``log(x) if x > 0 else nan``.
     variables : the names that it may use.
 
     Raises
@@ -231,15 +408,17 @@ class Definition:
             args=ast.arguments(posonlyargs=[], args=arguments, kwonlyargs=[], kw_defaults=[], defaults=[]), body=body
         )
         code = compile(ast.fix_missing_locations(ast.Expression(function)), f"<{text}>", "eval")
-        scope = {f"_f_{name}": f for name, f in FUNCTIONS.items()}
+        scope = {f"_f_{name}": f for name, f in (FUNCTIONS | BINARY).items()}
         scope |= {f"_c_{kind.__name__}": f for kind, f in _COMPARE.items()}
-        self._function = eval(code, {"__builtins__": {}, "_power": _power, **scope})  # a whitelist made this tree
+        self._function = eval(  # a whitelist made this tree
+            code, {"__builtins__": {}, "_power": power, "_undefined": _undefined, **scope}
+        )
         self._tables: dict[int, list[Any]] = {}
 
     def _refuse(self, node: ast.AST, what: str) -> OracleError:
         return OracleError(
-            f"the definition {self.text!r} uses {what}. It may use numbers, pi, {', '.join(self.variables)}, "
-            f"+ - * / **, comparisons, 'a if c else b', and, or, not, and {', '.join(FUNCTIONS)}."
+            f"the definition {self.text!r} uses {what}. It may use numbers, pi, nan, {', '.join(self.variables)}, "
+            f"+ - * / **, comparisons, 'a if c else b', and, or, not, and {', '.join(FUNCTIONS | BINARY)}."
         )
 
     def _call(self, name: str, *arguments: ast.expr) -> ast.expr:
@@ -257,6 +436,8 @@ class Definition:
                 return self._number(repr(value))
             case ast.Name(id="pi"):
                 return self._number("pi")
+            case ast.Name(id="nan"):
+                return self._call("_undefined")
             case ast.Name(id=name):
                 if name not in self.variables:
                     raise self._refuse(node, f"the name {name!r}")
@@ -276,7 +457,7 @@ class Definition:
                 if isinstance(right, ast.Constant) and isinstance(right.value, int):
                     return self._call("_power", self._convert(left), ast.Constant(right.value))
                 return self._call("_power", self._convert(left), self._convert(right))
-            case ast.BinOp(left=left, op=op, right=right) if isinstance(op, _BINARY):
+            case ast.BinOp(left=left, op=op, right=right) if isinstance(op, _OPERATORS):
                 return ast.BinOp(self._convert(left), op, self._convert(right))
             case ast.BoolOp(op=op, values=values):
                 return ast.BoolOp(op, [self._convert(v) for v in values])
@@ -292,6 +473,10 @@ class Definition:
                 return tests[0] if len(tests) == 1 else ast.BoolOp(ast.And(), tests)
             case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in FUNCTIONS:
                 return self._call(f"_f_{name}", self._convert(argument))
+            case ast.Call(func=ast.Name(id=name), args=[first, second], keywords=[]) if name in BINARY:
+                # Whole numbers stay so: they are numbers of entries, and powers of them are exact.
+                whole = isinstance(second, ast.Constant) and isinstance(second.value, int)
+                return self._call(f"_f_{name}", self._convert(first), second if whole else self._convert(second))
         raise self._refuse(node, repr(ast.unparse(node)))
 
     def __call__(self, *values: Any) -> Any:
@@ -302,7 +487,16 @@ class Definition:
         return self._function(*values, table)
 
 
-definition = lru_cache(maxsize=256)(Definition)
+_definition = lru_cache(maxsize=256)(Definition)
+
+#: What stands in for a definition, by the text that is given as one: a function like a `Definition`, and the folder where
+#: its results are kept in place of the cache, since the text does not tell what it computes.
+formulas: dict[str, tuple[Callable[..., Any], Path]] = {}
+
+
+def definition(text: str, variables: tuple[str, ...]) -> Callable[..., Any]:
+    """The function of series that a definition means."""
+    return formulas[text][0] if text in formulas else _definition(text, variables)
 
 
 # Certainty
@@ -318,8 +512,13 @@ def _precision(bits: int, terms: int) -> Iterator[None]:
         ctx.prec, ctx.cap = before
 
 
-def _pair(ball: Any, bits: int, floor: Any) -> tuple[float, float] | None:
-    """A number as the unevaluated sum of two floats, or None while it is uncertain."""
+def _pair(ball: Any, bits: int, floor: Any, partial: bool) -> tuple[float, float] | None:
+    """A number as the unevaluated sum of two floats, or None while it is uncertain; no ball is NaN.
+
+    In a `partial` function a ball that is NaN is certain.
+    """
+    if ball is None or (partial and ball.is_nan()):
+        return (math.nan, math.nan)
     if ball.rel_accuracy_bits() >= bits:
         high = float(ball)
         return (high, 0.0) if math.isinf(high) else (high, float(ball - high))
@@ -327,9 +526,17 @@ def _pair(ball: Any, bits: int, floor: Any) -> tuple[float, float] | None:
 
 
 def _certain(
-    count: int, point: Callable[[int], Sequence[tuple[Any, int]]], terms: int, tiny: int, what: Callable[[int], str]
+    count: int,
+    point: Callable[[int], Sequence[tuple[Any, int]]],
+    terms: int,
+    tiny: int,
+    what: Callable[[int], str],
+    partial: bool = False,
 ) -> np.ndarray:
-    """``point(i)`` gives balls and the bits they are needed to; the result has shape (count, balls, 2)."""
+    """``point(i)`` gives balls and the bits they are needed to; the result has shape (count, balls, 2).
+
+    With `partial` a derivative that is NaN is one that does not exist, not one that is uncertain.
+    """
     rows: list[Any] = [None] * count
     todo = list(range(count))
     bits = START
@@ -341,8 +548,8 @@ def _certain(
         with _precision(bits, terms):
             for i in todo:
                 try:
-                    pairs = [_pair(ball, need, floor) for ball, need in point(i)]
-                except (ValueError, ZeroDivisionError, _Undecided):
+                    pairs = [_pair(ball, need, floor, partial) for ball, need in point(i)]
+                except (ValueError, ZeroDivisionError, Undecided):
                     again.append(i)
                     continue
                 if None in pairs:
@@ -365,10 +572,6 @@ def _settled(far: np.ndarray) -> np.ndarray:
 
 
 # Elementwise
-
-
-def _mixed(wrt: Wrt) -> bool:
-    return len(set(wrt)) > 1
 
 
 def _elementwise(
@@ -406,8 +609,11 @@ def _elementwise(
     def point(i: int) -> list[tuple[Any, int]]:
         at = [c[i] for c in columns]
         along: dict[Any, Any] = {}
-        for direction in directions:
-            along[direction] = _series(f(*(arb_series([v, s]) if s else arb(v) for v, s in zip(at, direction))))
+        try:
+            for direction in directions:
+                along[direction] = series(f(*(arb_series([v, s]) if s else arb(v) for v, s in zip(at, direction))))
+        except _Undefined:
+            return [(None, need) for _, need in everything]
         balls = []
         for w, need, direction, others, once in plan:
             order = len(w)
@@ -420,9 +626,8 @@ def _elementwise(
                 balls.append((along[direction][3] - along[others[1]][3] - 2 * along[once][3], need))
         return balls
 
-    return _certain(
-        len(columns[0]), point, terms, tiny, lambda i: f"{text!r} at {dict(zip(names, (c[i] for c in columns)))}"
-    )
+    where = lambda i: f"{text!r} at {dict(zip(names, (c[i] for c in columns)))}"
+    return _certain(len(columns[0]), point, terms, tiny, where, partial=text in formulas)
 
 
 def derivatives(
@@ -476,6 +681,22 @@ def derivatives(
     return {w: (result[:, i, 0].reshape(shape), result[:, i, 1].reshape(shape)) for i, w in enumerate(everything)}
 
 
+def branches(text: str, inputs: Mapping[str, np.ndarray]) -> list[tuple[bool, ...]]:
+    """At each point the decisions on the way through a definition: where they change, it may have a kink."""
+    global _decisions
+    f = definition(text, tuple(inputs))
+    found = []
+    try:
+        for at in zip(*(np.asarray(a, dtype=np.float64).tolist() for a in inputs.values())):
+            _decisions = []
+            with _precision(START, 1), suppress(ValueError, ZeroDivisionError, Undecided):
+                f(*map(arb, at))
+            found.append(tuple(_decisions))
+    finally:
+        _decisions = None
+    return found
+
+
 # Along an axis
 
 #: what can be asked for, and how many times that differentiates.
@@ -492,10 +713,15 @@ def _axis(
     direction: np.ndarray,
     ulps: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
     tiny: int,
+    options: Mapping[str, int],
+    vectors: Sequence[str],
 ) -> np.ndarray:
     """All finite: shape (rows, results, 3), the true number as high and low, and its slack."""
-    f = definition(text, names)
+    f = definition(text, (*names, *options))
+    whole = tuple(options.values())
     size = rows.shape[1]
+    ends = list(itertools.accumulate(width if n in vectors else 1 for n in names))
+    parts = [slice(end - width, end) if n in vectors else end - 1 for n, end in zip(names, ends)]
     units = [tuple(float(i == j) for j in range(size)) for i in range(size)]
     everything = rows.tolist(), cotangent.tolist(), direction.tolist()
     widths = [u.tolist() for u in ulps] if ulps is not None else None
@@ -511,8 +737,9 @@ def _axis(
             found = memory.get(v)
             if found is None:
                 z = [arb_series([p, q] if order else [p]) for p, q in zip(at, v)]
-                y = f(Vector(z[:width]), *z[width:])
-                found = memory[v] = [_series(e) for e in y.entries]
+                z_parts = [Vector(z[part]) if isinstance(part, slice) else z[part] for part in parts]
+                y = f(*z_parts, *whole)
+                found = memory[v] = [series(e) for e in y.entries]
             return found
 
         def first(v: tuple[float, ...]) -> list[Any]:
@@ -544,11 +771,11 @@ def _axis(
         slack: list[Any] = []
         if kind == "value":
             partials = [first(u) for u in units]
-            for j in range(width):
+            for j in range(len(judged)):
                 slack.append(_total([abs(p[j]) * arb(s) for p, s in zip(partials, ulp_z)]))
         elif kind == "jvp":
             partials, curved = [first(u) for u in units], [second(t, u) for u in units]
-            for j in range(width):
+            for j in range(len(judged)):
                 own = _total([abs(p[j]) * arb(s) for p, s in zip(partials, ulp_d)])
                 slack.append(own + _total([abs(p[j]) * arb(s) for p, s in zip(curved, ulp_z)]))
         elif kind == "vjp":
@@ -579,6 +806,8 @@ def along_axis(
     direction: np.ndarray,
     ulps: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
     tiny: int = -1100,
+    options: Mapping[str, int] | None = None,
+    vectors: Sequence[str] = (),
 ) -> np.ndarray:
     """Values and derivatives of a definition along an axis, row by row.
 
@@ -588,25 +817,29 @@ def along_axis(
     kind : "value"; "jvp" along `direction`; "vjp", the gradient of the sum of the result weighted by `cotangent`;
         "second", the derivative of that along `direction`.
     rows : shape (rows, inputs); the first `width` entries are x, the others the parameters.
-    cotangent, direction : shapes (rows, width) and (rows, inputs).
+    cotangent, direction : shapes (rows, results) and (rows, inputs).
     ulps : the ulp of every entry of rows, cotangent and direction; without them no slack is computed.
     tiny : magnitudes below 2**tiny may be given as 0.
+    options : whole numbers that the definition uses.
+    vectors : the parameters that have `width` entries, as x has; the others have one.
 
     Returns
     -------
     array of shape (rows, results, 3) : high and low part of the true number, and its slack: how far an ulp in each input
-        moves it. NaN where an input is NaN and where there is no limit.
+        moves it. NaN where there is no limit, and where an input is NaN for what depends on that input.
     """
     names = ("x", *parameters)
     nan, infinite = np.isnan(rows).any(axis=1), np.isinf(rows).any(axis=1)
     infinite &= ~nan
     finite = ~nan & ~infinite
-    results = width if kind in ("value", "jvp", "second") else rows.shape[1]
+    sizes = {"vjp": rows.shape[1], "second": width}
+    results = sizes[kind] if kind in sizes else cotangent.shape[1]
     out = np.full((len(rows), results, 3), np.nan)
 
     def evaluate(which: np.ndarray, replaced: np.ndarray, floor: int, slack: bool = True) -> np.ndarray:
         chosen = (ulps[0][which], ulps[1][which], ulps[2][which]) if slack and ulps is not None else None
-        return _axis(text, names, kind, replaced, width, cotangent[which], direction[which], chosen, floor)
+        along = cotangent[which], direction[which]
+        return _axis(text, names, kind, replaced, width, *along, chosen, floor, options or {}, ("x", *vectors))
 
     if finite.any():
         out[finite] = evaluate(finite, rows[finite], tiny)
@@ -630,6 +863,21 @@ def along_axis(
         out[infinite, :, 1] = 0.0
         slack = far[-1][..., 2]
         out[infinite, :, 2] = np.where(np.isfinite(slack), slack, 0.0)
+    if nan.any():
+        low, high = (
+            along_axis(
+                text,
+                parameters,
+                kind,
+                np.where(np.isnan(rows), number, rows)[nan],
+                width,
+                cotangent=cotangent[nan],
+                direction=direction[nan],
+                options=options,
+            )
+            for number in (-1000.0, 1000.0)
+        )
+        out[nan] = np.where(low == high, low, np.nan)
     return out
 
 
@@ -642,7 +890,9 @@ def key(*parts: Any) -> str:
     for part in parts:
         digest.update(b"|")
         digest.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
-    return digest.hexdigest()[:32]
+    name = digest.hexdigest()[:32]
+    folder = next((formulas[p][1] for p in parts if isinstance(p, str) and p in formulas), None)
+    return name if folder is None else str(folder / name)
 
 
 def load(name: str) -> np.ndarray | None:
@@ -655,13 +905,7 @@ def load(name: str) -> np.ndarray | None:
 
 def save(name: str, array: np.ndarray) -> None:
     """Put an array into the cache: written whole under another name, then renamed."""
-    folder = cache.directory("truth")
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, array)
-        os.replace(temporary, folder / f"{name}.npy")
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    path = cache.directory("truth") / f"{name}.npy"  # or the path itself, if the name is one
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        np.save(temporary, array)

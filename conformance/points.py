@@ -176,12 +176,23 @@ def edges(evaluate: Callable[[np.ndarray], Mapping[Any, oracle.Pair]], fmt: Form
     )
     scan = np.unique(fmt.round(np.concatenate([scan, -scan])))
 
+    return np.concatenate([kinks[np.isfinite(kinks)], changes(label, scan, fmt)])
+
+
+def changes(label: Callable[[np.ndarray], np.ndarray], scan: np.ndarray, fmt: Format) -> np.ndarray:
+    """The last floats before a label changes, found by bisection between the sorted points of a scan.
+
+    Parameters
+    ----------
+    label : gives an integer for each point of an array.
+    """
+
     def at(ordered: np.ndarray) -> np.ndarray:
         return label(_floats(ordered.astype(np.int64), fmt.dtype).astype(np.float64))
 
     # As objects, since the sum of two such integers need not fit.
     start, end = (_bits(part.astype(fmt.dtype)).astype(object) for part in (scan[:-1], scan[1:]))
-    found = [kinks[np.isfinite(kinks)]]
+    found = [np.empty(0)]
     # An interval may hold several places; after each, the search goes on behind it.
     for _ in range(4):
         before, after = at(start), at(end)

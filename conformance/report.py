@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from multiact.files import replacing
+
 from .runner import Row, as_json
 
 #: Worst first.
@@ -47,8 +49,9 @@ class Cell:
         return f"{self.figure} ({self.failures})" if self.failures else self.figure
 
 
-def _value(error: float | str | None) -> float:
-    return 0.0 if error is None else float(error)
+def number(figure: float | str | None) -> float:
+    """A figure of a row, in which infinities are text, and which is missing where nothing was judged."""
+    return 0.0 if figure is None else float(figure)
 
 
 def matrix(rows: Iterable[Row]) -> tuple[list[str], list[str], dict[tuple[str, str], Cell]]:
@@ -62,7 +65,7 @@ def matrix(rows: Iterable[Row]) -> tuple[list[str], list[str], dict[tuple[str, s
         verdict = next(v for v in VERDICTS if counts[v])
         if verdict == "skip" and counts["pass"]:
             verdict = "pass"
-        worst = max(_value(r.worst_error) for r in group)
+        worst = max(number(r.worst_error) for r in group)
         cells[activation, backend] = Cell(activation, backend, verdict, worst, counts)
     return sorted({a for a, _ in cells}), list(dict.fromkeys(b for _, b in cells)), cells
 
@@ -81,7 +84,7 @@ def describe(group: Sequence[Row]) -> list[str]:
 
     What is wrong is shown for one of them, float32 before other dtypes.
     """
-    row = min(group, key=lambda r: (r.dtype != "float32", -min(r.nonfinite_disagreements, 1), -_value(r.worst_error)))
+    row = min(group, key=lambda r: (r.dtype != "float32", -min(r.nonfinite_disagreements, 1), -number(r.worst_error)))
     case = " ".join(filter(None, [row.activation, row.setting]))
     modes, dtypes = (", ".join(dict.fromkeys(getattr(r, a) for r in group)) for a in ("mode", "dtype"))
     order = ORDERS.get(row.order, f"derivative in {row.order}")
@@ -104,7 +107,7 @@ def grouped(rows: Iterable[Row]) -> list[list[Row]]:
         groups.setdefault((row.activation, row.setting, row.backend, row.order), []).append(row)
 
     def severity(group: list[Row]) -> tuple[int, float]:
-        return -max(min(r.nonfinite_disagreements, 1) for r in group), -max(_value(r.worst_error) for r in group)
+        return -max(min(r.nonfinite_disagreements, 1) for r in group), -max(number(r.worst_error) for r in group)
 
     return sorted(groups.values(), key=severity)
 
@@ -144,6 +147,8 @@ def print_report(
         console.print(f"  skipped on {backend}: {count} cases: {reason}", style="dim", markup=False, soft_wrap=True)
     counts = {v: sum(r.verdict == v for r in rows) for v in VERDICTS}
     console.print(f"\n{len(rows)} cases: " + ", ".join(f"{counts[v]} {v}" for v in reversed(VERDICTS)))
+    if kept := environment.get("kept"):
+        console.print(f"{kept} of them as an earlier run found them; --fresh runs everything again", style="dim")
     if seconds := environment.get("seconds"):
         console.print("seconds: " + ", ".join(f"{k} {v:g}" for k, v in seconds.items()), style="dim")
 
@@ -212,15 +217,8 @@ def check_writable(path: Path) -> None:
 
 def write(path: Path, text: str) -> None:
     """Write a file whole: under another name, then renamed."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, environment: Mapping[str, Any], rows: Sequence[Row]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import importlib
+import importlib.util
 import math
 import multiprocessing
 import os
@@ -15,7 +16,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from multiprocessing import connection
 from pathlib import Path
@@ -27,15 +28,17 @@ import multiact
 from multiact.declaration import DTYPES, Budget
 from multiact.dispatch import BUILTIN, backend_names, installed, require
 from multiact.errors import BackendNotAvailableError, MultiactError, ParameterError
+from multiact.natives import frameworks, room
 from multiact.protocols import BatchCompiler, Harness
 from multiact.registry import get, names
 
+from . import autodiff, measure, oracle, own
 from . import cases as catalogue
-from . import measure, oracle
 from .cases import Case, Order
+from .kept import Kept
 from .points import FORMATS
 
-MODES = ("eager", "compiled", "xla", "vmapped", "reverse", "forward", "second")
+MODES = ("eager", "compiled", "xla", "vmapped", "reverse", "forward", "second", "autodiff")
 KERAS = ("torch", "jax", "tensorflow")
 #: How many functions a `BatchCompiler` compiles at once.
 BATCH = 12
@@ -84,6 +87,9 @@ class Request:
     ----------
     backends : "keras" is there as keras-torch, keras-jax, keras-tensorflow.
     modes : None for all.
+    effort : "quick", "usual" or "full"; see `cases.cases`.
+    fresh : run everything again, also what an earlier run has done.
+    file : the file that declares the activations, if it is not the catalogue, and a folder for its results; see `own.load`.
     """
 
     backends: tuple[str, ...]
@@ -92,7 +98,14 @@ class Request:
     modes: tuple[str, ...] | None = None
     device: str = "cpu"
     native: bool = False
-    full: bool = False
+    effort: catalogue.Effort = "usual"
+    fresh: bool = False
+    file: tuple[str, str] | None = None
+
+    def declare(self) -> None:
+        """Make the activations known in this process."""
+        if self.file is not None:
+            own.load(*self.file)
 
 
 class RequestError(ParameterError):
@@ -109,6 +122,11 @@ def _expand(name: str) -> list[str]:
     return [name]
 
 
+def peers() -> list[str]:
+    """Frameworks on which nothing of ours is judged, but their own activations can be."""
+    return [n for n in frameworks() if n not in (*BACKENDS, "keras")]
+
+
 def _frameworks(name: str) -> tuple[str, ...]:
     return ("keras", name.removeprefix("keras-")) if name.startswith("keras") else (name,)
 
@@ -120,7 +138,9 @@ def request(
     modes: Sequence[str] = (),
     device: str = "cpu",
     native: bool = False,
-    full: bool = False,
+    effort: catalogue.Effort = "usual",
+    fresh: bool = False,
+    file: tuple[str, str] | None = None,
 ) -> Request:
     """A checked request; empty sequences mean everything that is installed.
 
@@ -130,14 +150,21 @@ def request(
     BackendNotAvailableError : a backend does not exist, or its framework is not installed.
     UnknownActivationError : an activation does not exist.
     """
-    known = (*BACKENDS, "keras", *(n for n in backend_names() if n not in BUILTIN))
+    known = (*BACKENDS, "keras", *(n for n in backend_names() if n not in BUILTIN), *(peers() if native else ()))
     for name in backends:
+        if name in peers() and not native:
+            raise BackendNotAvailableError(
+                f"{name} is no backend of conformance; only its own activations can be judged, with --native."
+            )
         if name not in known:
             raise BackendNotAvailableError(f"no backend is named {name!r}. There are: {', '.join(sorted(known))}.")
         for framework in _frameworks(name):
-            require(framework)
+            if framework not in peers():
+                require(framework)
+            elif not _present(framework):
+                raise BackendNotAvailableError(f"{name} is not installed. Install it with: pip install {name}")
     if not backends:
-        backends = [n for n in known if n != "keras" and all(map(installed, _frameworks(n)))]
+        backends = [n for n in known if n != "keras" and all(map(_present, _frameworks(n)))]
     for given, accepted, what in ((dtypes, DTYPES, "dtype"), (modes, MODES, "mode")):
         for name in given:
             if name not in accepted:
@@ -150,8 +177,17 @@ def request(
         tuple(dict.fromkeys(modes)) or None,
         device,
         native,
-        full,
+        effort,
+        fresh,
+        file,
     )
+
+
+def _present(framework: str) -> bool:
+    """Whether a framework is installed, nothing being imported to find out."""
+    if framework in peers():
+        return importlib.util.find_spec(room(framework).PACKAGE.partition(".")[0]) is not None
+    return installed(framework)
 
 
 def load_harness(name: str) -> Harness:
@@ -162,6 +198,7 @@ def load_harness(name: str) -> Harness:
         name = "keras"
     if name in BUILTIN:
         require(name)
+    if name in BUILTIN or name in peers():
         return cast(Harness, importlib.import_module(f"multiact.backends.{name}.harness").harness)
     module = type(multiact.dispatch.backend(name)).__module__.rpartition(".")[0]
     return cast(Harness, importlib.import_module(f"{module}.harness").harness)
@@ -204,11 +241,18 @@ def _degree(order: Order) -> int:
     return order if isinstance(order, int) else 1 + order.count("/")
 
 
+AUTODIFF = "the framework's own derivative of this formula is wrong"
+
+
+def _worst(place: Mapping[str, Any]) -> dict[str, Any]:
+    return {"worst_at": place["at"], "got": place["got"], "wanted": place["wanted"]}
+
+
 def run_case(harness: Harness, case: Case) -> Row:
     """Evaluate and judge one case. Whatever goes wrong becomes a failing row with the reason."""
     started = time.perf_counter()
     activation, fmt = case.subject.activation, FORMATS[case.dtype]
-    degree = _degree(case.order)
+    degree = _degree(case.order) if case.mode != "autodiff" else 0
     usual, own = Budget().order(degree), activation.budget.order(degree)
     identity: dict[str, Any] = {
         "activation": activation.name,
@@ -238,6 +282,13 @@ def run_case(harness: Harness, case: Case) -> Row:
         )
 
     try:
+        if case.mode == "autodiff":
+            x = autodiff.points(activation.kinks_at(dict(case.subject.parameters)))
+            wrong = autodiff.wrong(harness, activation, str(case.order), dict(case.subject.parameters), x, case.device)
+            row = without_figures("fail" if wrong else "pass", AUTODIFF if wrong else "", x.size)
+            places = [{"at": w.at, "got": _number(w.got), "wanted": _number(w.wanted)} for w in wrong[:FAULTS]]
+            faults = [{"from": p["at"], "to": p["at"], "points": 1, **p, "error": "inf"} for p in places]
+            return replace(row, faults=faults, **(_worst(places[0]) if wrong else {}))
         data = catalogue.data(case)
         call = case.peer or case.subject.call(harness)
         result = harness.evaluate(
@@ -262,6 +313,8 @@ def run_case(harness: Harness, case: Case) -> Row:
         return without_figures("fail", f"the result is {result.dtype}, the input {case.dtype}", got.size)
     if got.size != truth.high.size:
         return without_figures("fail", f"the result has {got.size} entries, expected {truth.high.size}", got.size)
+    if data.invisible is not None:
+        got = np.where(np.abs(got) <= data.invisible, 0.0, got)
     found = measure.errors(got, truth, fmt)
     if data.flushed is not None and case.dtype in harness.flushes:
         where, other = data.flushed
@@ -351,7 +404,7 @@ def backend_cases(harness: Harness, asked: Request) -> list[Case]:
         modes=asked.modes,
         device=asked.device,
         native=asked.native,
-        full=asked.full,
+        effort=asked.effort,
     )
 
 
@@ -384,11 +437,11 @@ def run_here(harness: Harness, asked: Request) -> list[Row]:
 
 
 def _failure(backend: str, asked: Request, reason: str, case: Mapping[str, Any] | None = None) -> Row:
-    facts = {"activation": "*", "setting": "", "mode": "*", "dtype": "*", "order": 0, **(case or {})}
+    unknown = {"activation": "*", "setting": "", "mode": "*", "dtype": "*", "device": asked.device, "order": 0}
+    facts: dict[str, Any] = unknown | dict(case or {})
     return Row(
         **facts,
         backend=backend,
-        device=asked.device,
         points=0,
         worst_error=None,
         worst_ulp=None,
@@ -408,6 +461,7 @@ def _facts(case: Case) -> dict[str, Any]:
         "setting": setting,
         "mode": case.mode,
         "dtype": case.dtype,
+        "device": case.device,
         "order": case.order,
     }
 
@@ -415,8 +469,8 @@ def _facts(case: Case) -> dict[str, Any]:
 def worker(name: str, asked: Request, channel: Any, log: str) -> None:
     """The body of a backend's process.
 
-    Sends ("plan", versions, cases), or ("refused", why); waits until it is told to go on; then sends ("row", row) for each
-    case, and ("done",).
+    Sends ("plan", versions, cases), or ("refused", why); waits until it is told which of them to run; then sends
+    ("row", row) for each, and ("done",).
     """
     # Whatever the frameworks print goes to the log, which is quoted if the process dies.
     handle = os.open(log, os.O_WRONLY | os.O_APPEND)
@@ -428,14 +482,14 @@ def worker(name: str, asked: Request, channel: Any, log: str) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")
     try:
+        asked.declare()
         harness = load_harness(name)
         plan = backend_cases(harness, asked)
     except MultiactError as error:
         channel.send(("refused", str(error)))
         return
     channel.send(("plan", dict(harness.versions()), [_facts(c) for c in plan]))
-    channel.recv()
-    for row in run_cases(harness, plan):
+    for row in run_cases(harness, [plan[i] for i in channel.recv()]):
         channel.send(("row", row))
     channel.send(("done",))
 
@@ -447,10 +501,10 @@ def _truth(subject: catalogue.Subject, dtype: str) -> None:
     catalogue.prepare(subject, dtype)
 
 
-def _prepare_by_name(activation: str, number: int, dtype: str) -> str | None:
+def _prepare_by_name(activation: str, number: int, dtype: str, effort: catalogue.Effort) -> str | None:
     """In a pool: the truth of one subject. A definition that cannot be evaluated fails its cases later, with the reason."""
     try:
-        _truth(catalogue.subjects(get(activation))[number], dtype)
+        _truth(catalogue.subjects(get(activation), effort)[number], dtype)
     except oracle.OracleError as error:
         return str(error)
     return None
@@ -458,19 +512,19 @@ def _prepare_by_name(activation: str, number: int, dtype: str) -> str | None:
 
 def prepare(asked: Request, advance: Callable[[str, int, int], None], processes: int = 2) -> None:
     """Compute all true values that are not in the cache yet, in a pool of processes."""
-    distinct: dict[Any, tuple[str, int, str]] = {}
-    for name in asked.activations:
+    distinct: dict[Any, tuple[str, int, str, catalogue.Effort]] = {}
+    for name in asked.activations if asked.modes != ("autodiff",) else ():
         with contextlib.suppress(oracle.OracleError):
-            for i, subject in enumerate(catalogue.subjects(get(name))):
+            for i, subject in enumerate(catalogue.subjects(get(name), asked.effort)):
                 if asked.native and not subject.default:
                     continue
                 for dtype in catalogue.dtypes_of(subject, asked.dtypes):
-                    distinct.setdefault((catalogue.same_truth(subject), dtype), (name, i, dtype))
+                    distinct.setdefault((catalogue.same_truth(subject), dtype), (name, i, dtype, asked.effort))
     tasks = list(distinct.values())
     # 16-bit dtypes take longest.
     tasks.sort(key=lambda t: not FORMATS[t[2]].half)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=asked.declare) as pool:
         futures = [pool.submit(_prepare_by_name, *task) for task in tasks]
         for done, (future, task) in enumerate(zip(futures, tasks), start=1):
             future.result()
@@ -511,10 +565,13 @@ def run(
                 advance(f"starting {state.name}", number, len(backends))
                 state.begin()
                 environment["versions"].update(state.versions)
+                rows += state.kept_rows(asked)
             total = sum(len(state.plan or ()) for state in backends)
             if not total and all(state.plan is not None for state in backends):
                 return environment, []
-            prepare(asked, advance, processes)
+            environment["kept"] = len(rows)
+            needed = {state.plan[i]["activation"] for state in backends if state.plan for i in state.todo}
+            prepare(replace(asked, activations=tuple(sorted(needed))), advance, processes)
             seconds["true values"] = round(time.perf_counter() - started, 1)
             waiting = [state for state in backends if not state.ended]
             for state in backends:
@@ -554,6 +611,7 @@ class _Running:
         self.process.start()
         theirs.close()
         self.plan: list[dict[str, Any]] | None = None
+        self.todo: list[int] = []
         self.versions: dict[str, str] = {}
         self.done, self.finished, self.ended, self.started = 0, False, False, 0.0
 
@@ -574,10 +632,18 @@ class _Running:
             raise RequestError(message[1])
         _, self.versions, self.plan = message
 
+    def kept_rows(self, asked: Request) -> list[Row]:
+        """The rows of cases that an earlier run has done; the others are to do."""
+        # What a file of one's own imports is not known, so that its rows are not kept.
+        self.kept = None if asked.file else Kept(self.name, self.versions, asked.effort == "quick", asked.fresh)
+        found = [None if self.kept is None else self.kept.find(facts) for facts in self.plan or ()]
+        self.todo = [i for i, row in enumerate(found) if row is None]
+        return [Row(**row) for row in found if row is not None]
+
     def go(self) -> None:
         self.started = time.perf_counter()
         with contextlib.suppress(BrokenPipeError):
-            self.channel.send("go")
+            self.channel.send(self.todo)
 
     def next_row(self) -> Row | None:
         message = self._receive()
@@ -587,6 +653,8 @@ class _Running:
             self.finished = True
             return None
         self.done += 1
+        if self.kept is not None:
+            self.kept.add(message[1])
         return cast(Row, message[1])
 
     def stop(self) -> None:
@@ -603,7 +671,7 @@ class _Running:
         said = f": {' | '.join(lines[-3:])[-300:]}" if lines else ""
         if self.plan is None:
             return [_failure(self.name, asked, f"the process of the backend did not start ({how}){said}")]
-        rest = self.plan[self.done :]
+        rest = [self.plan[i] for i in self.todo[self.done :]]
         first = f"the process died in this case ({how}){said}"
         later = f"not run: the process died before ({how})"
         return [_failure(self.name, asked, later if i else first, case) for i, case in enumerate(rest)]

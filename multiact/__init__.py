@@ -32,8 +32,10 @@ from .errors import (
     ShapeError,
     UnknownActivationError,
 )
+from .facts import Facts, facts, gain
 from .functions import dispatching as _dispatching
-from .registry import define, get, names
+from .registry import define, gated, get, names
+from .translation import audit, translate
 
 _functions: dict[Activation, _Any] = {}
 
@@ -42,6 +44,7 @@ __all__ = [
     "BackendNotAvailableError",
     "Budget",
     "DefinitionError",
+    "Facts",
     "InputError",
     "Interval",
     "MissingDerivativeError",
@@ -51,12 +54,17 @@ __all__ = [
     "ParameterError",
     "ShapeError",
     "UnknownActivationError",
+    "audit",
     "define",
     "errors",
+    "facts",
+    "gain",
+    "gated",
     "get",
     "names",
     "parameter",
     "registry",
+    "translate",
 ]
 
 

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import DefinitionError, MissingDerivativeError, ParameterError
+from .errors import DefinitionError, MissingDerivativeError, ParameterError, ShapeError
+
+if TYPE_CHECKING:
+    from .facts import Facts
 
 Array = Any
 Body = Callable[..., Array]
 Kind = Literal["pointwise", "gated", "axiswise"]
+Distribution = Literal["uniform", "gumbel"]
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 
@@ -75,6 +79,8 @@ class Parameter:
     learned : whether it is learned unless asked otherwise, as the slope of PReLU is.
     broadcast : "channel" when it may also hold one value for each entry of a channel axis, "scalar" otherwise.
     description : one phrase for the documentation.
+    random : the distribution from which it is drawn, for each element of the input: in training if it has a default, which
+        is for evaluation then, and always if it has none. The last parameter of an activation can be so.
     """
 
     name: str
@@ -83,6 +89,7 @@ class Parameter:
     learned: bool = False
     broadcast: Literal["channel", "scalar"] = "channel"
     description: str = ""
+    random: Distribution | None = None
 
     def check(self, value: Any, owner: str) -> Any:
         """`value` as a Python float if it is a number, unchanged if it is an array; raises `ParameterError`."""
@@ -104,19 +111,25 @@ class Parameter:
 class Option:
     """A setting that is not differentiable: the axis of a softmax, the side of the gate, which GELU.
 
-    When `variants` is given, each choice names the activation that the option selects.
+    When `variants` is given, each choice names the activation that the option selects, or is one that has no name. Without
+    `choices` it is an integer, with `least` one that is not smaller.
     """
 
     name: str
     default: Any
     choices: tuple[Any, ...] | None = None
-    variants: Mapping[str, str] | None = None
+    variants: Mapping[Any, str | Activation] | None = None
     description: str = ""
+    least: int | None = None
 
     def check(self, value: Any, owner: str) -> Any:
         if self.choices is None:
             if isinstance(value, bool) or not isinstance(value, int):
                 raise ParameterError(f"{owner}: {self.name} must be an integer. Received: {self.name}={value!r}.")
+            if self.least is not None and value < self.least:
+                raise ParameterError(
+                    f"{owner}: {self.name} must be at least {self.least}. Received: {self.name}={value!r}."
+                )
         elif value not in self.choices:
             raise ParameterError(
                 f"{owner}: {self.name} must be one of {list(self.choices)}. Received: {self.name}={value!r}."
@@ -148,11 +161,13 @@ class Elementwise:
     name : "silu", "silu/x", "silu/x/x", "silu/beta": what was differentiated in what.
     arguments : the names of its array arguments, the inputs first, then the parameters.
     order : how many times it was differentiated.
+    vanishes : whether it is 0 for all numbers.
     """
 
     name: str
     arguments: tuple[str, ...]
     order: int
+    vanishes: bool = False
 
     def __call__(self, xp: Any, *arguments: Array) -> Array:
         """The formula itself, in the precision of the arguments given."""
@@ -214,65 +229,143 @@ class Tower(Elementwise):
             node.__dict__.update(self.__dict__)
             node._wrt, node._body = wrt, self._bodies[wrt]
             node.name, node.order = "/".join((self._root, *wrt)), len(wrt)
+            node.vanishes = getattr(node._body, "vanishes", False)
             self._nodes[wrt] = node
         return node
 
 
-class Bound(Elementwise):
+class Composite(Elementwise):
+    """What is made of other functions, and its partials of theirs. Each is made once: a backend knows it by identity."""
+
+    def __init__(self, name: str, arguments: tuple[str, ...], order: int) -> None:
+        self.name, self.arguments, self.order = name, arguments, order
+        self._partials: dict[str, Elementwise | None] = {}
+
+    def partial(self, argument: str) -> Elementwise | None:
+        if argument not in self._partials:
+            self._partials[argument] = self._derive(argument, f"{self.name}/{argument}")
+        return self._partials[argument]
+
+    def _derive(self, argument: str, name: str) -> Elementwise | None:
+        """The partial in `argument`, to be called `name`."""
+        raise NotImplementedError
+
+
+class Bound(Composite):
     """A tower with some of its parameters fixed, for presets such as quick_gelu (silu with beta = 1.702)."""
 
     def __init__(self, name: str, inner: Elementwise, fixed: Mapping[str, float]) -> None:
-        self.name, self.order, self._inner, self._fixed = name, inner.order, inner, fixed
-        self.arguments = tuple(a for a in inner.arguments if a not in fixed)
-        self._partials: dict[str, Elementwise | None] = {}
+        super().__init__(name, tuple(a for a in inner.arguments if a not in fixed), inner.order)
+        self._inner, self.fixed = inner, fixed
 
     def __call__(self, xp: Any, *arguments: Array) -> Array:
         given = iter(arguments)
-        return self._inner(xp, *(self._fixed[a] if a in self._fixed else next(given) for a in self._inner.arguments))
+        return self._inner(xp, *(self.fixed[a] if a in self.fixed else next(given) for a in self._inner.arguments))
 
-    def partial(self, argument: str) -> Elementwise | None:
-        if argument not in self._partials:
-            inner = self._inner.partial(argument)
-            self._partials[argument] = None if inner is None else Bound(f"{self.name}/{argument}", inner, self._fixed)
-        return self._partials[argument]
+    def _derive(self, argument: str, name: str) -> Elementwise | None:
+        inner = self._inner.partial(argument)
+        return None if inner is None else Bound(name, inner, self.fixed)
 
 
-class Product(Elementwise):
-    """``value * f(gate)``, whose partials follow from those of f."""
+class Identity(Elementwise):
+    """x itself, a factor that costs nothing; in a derivative of a product it is left out."""
 
-    def __init__(self, name: str, inner: Elementwise, times_value: bool = True, order: int = 0) -> None:
-        self.name, self.order = name, order
-        self.arguments = ("value", "gate", *inner.arguments[1:])
-        self._inner, self._times_value = inner, times_value
-        self._partials: dict[str, Elementwise | None] = {}
+    name, arguments, order = "identity", ("x",), 0
 
-    def __call__(self, xp: Any, value: Array, gate: Array, *parameters: Array) -> Array:
-        activated = self._inner(xp, gate, *parameters)
-        return value * activated if self._times_value else activated
+    def __call__(self, xp: Any, x: Array) -> Array:
+        return x
 
-    def partial(self, argument: str) -> Elementwise | None:
-        if argument not in self._partials:
-            name = f"{self.name}/{argument}"
-            if argument != "value":
-                inner = self._inner.partial("x" if argument == "gate" else argument)
-                self._partials[argument] = (
-                    None if inner is None else Product(name, inner, self._times_value, self.order + 1)
-                )
-            elif self._times_value:
-                self._partials[argument] = Product(name, self._inner, False, self.order + 1)
+
+class Product(Composite):
+    """``outer(value; its parameters) * inner(gate; its parameters)``, whose partials follow from those of its factors.
+
+    A parameter of that name in both factors is one argument of the product.
+
+    Parameters
+    ----------
+    factors : each a function and which arguments of the product it takes, in its order.
+    times : a number that the product is multiplied with.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        factors: Sequence[tuple[Elementwise, tuple[str, ...]]],
+        arguments: tuple[str, ...],
+        order: int = 0,
+        times: int = 1,
+    ) -> None:
+        super().__init__(name, arguments, order)
+        self._factors, self._times = tuple(factors), times
+        self._at = [(function, [arguments.index(a) for a in taken]) for function, taken in factors]
+
+    @classmethod
+    def gated(cls, name: str, outer: Elementwise | None, inner: Sequence[Elementwise]) -> Product:
+        """The gated unit of an activation of the value, the identity if None, and one of the gate, itself a product."""
+        outer = outer or Identity()
+        parameters = dict.fromkeys(a for f in (*inner, outer) for a in f.arguments[1:])
+        value, gate = (side + "_" * (side in parameters) for side in ("value", "gate"))  # threshold has a "value"
+        factors = [(f, (side, *f.arguments[1:])) for f, side in ((outer, value), *((f, gate) for f in inner))]
+        return cls(name, factors, (value, gate, *parameters))
+
+    def __call__(self, xp: Any, *arguments: Array) -> Array:
+        product, *rest = [function(xp, *[arguments[i] for i in at]) for function, at in self._at]
+        if self._times != 1:
+            # A plain number would be moved to a factor that it makes overflow, by TensorFlow's optimiser.
+            product = xp.where(xp.isnan(product), product, float(self._times)) * product
+        for factor in rest:
+            product = product * factor
+        return product
+
+    def _derive(self, argument: str, name: str) -> Elementwise | None:
+        terms: list[Elementwise] = []
+        for factor in dict.fromkeys(self._factors):
+            function, taken = factor
+            if argument not in taken:
+                continue
+            factors, i = list(self._factors), self._factors.index(factor)
+            if isinstance(function, Identity):
+                del factors[i]
             else:
-                self._partials[argument] = Zero(name, self.arguments, self.order + 1)
-        return self._partials[argument]
+                partial = function.partial(function.arguments[taken.index(argument)])
+                if partial is None:
+                    return None
+                if partial.vanishes:
+                    continue
+                factors[i] = (partial, taken)
+            times = self._times * self._factors.count(factor)
+            terms.append(Product(name, factors, self.arguments, self.order + 1, times))
+        if not terms:
+            return Zero(name, self.arguments, self.order + 1)
+        return terms[0] if len(terms) == 1 else Sum(name, terms)
+
+
+class Sum(Composite):
+    """The sum of functions of the same arguments."""
+
+    def __init__(self, name: str, terms: Sequence[Elementwise]) -> None:
+        super().__init__(name, terms[0].arguments, terms[0].order)
+        self._terms = terms
+
+    def __call__(self, xp: Any, *arguments: Array) -> Array:
+        first, *rest = [term(xp, *arguments) for term in self._terms]
+        return sum(rest, start=first)
+
+    def _derive(self, argument: str, name: str) -> Elementwise | None:
+        partials = [p for term in self._terms if (p := term.partial(argument)) is not None]
+        return Sum(name, partials) if len(partials) == len(self._terms) else None
 
 
 class Zero(Elementwise):
-    """Zero in the shape and dtype of the first argument."""
+    """What a product does not depend on: 0, and NaN where one of the two inputs is NaN."""
+
+    vanishes = True
 
     def __init__(self, name: str, arguments: tuple[str, ...], order: int) -> None:
         self.name, self.arguments, self.order = name, arguments, order
 
-    def __call__(self, xp: Any, *arguments: Array) -> Array:
-        return xp.zeros_like(arguments[0])
+    def __call__(self, xp: Any, value: Array, gate: Array, *parameters: Array) -> Array:
+        return xp.where(xp.isnan(value), value, xp.where(xp.isnan(gate), gate, 0.0))
 
     def partial(self, argument: str) -> Elementwise:
         return self
@@ -287,6 +380,14 @@ class Axiswise:
     argument for which `needed` is true, None for the others, each in the shape of `x` (a backend sums the ones of
     parameters down to their own shape). `y` is passed in so that a backend can pass one that is itself
     differentiable: differentiating jvp or vjp once more then goes through this rule again.
+
+    Attributes
+    ----------
+    options : the names of the keywords of these three, all static: "axis" and what else there is, such as "pool_size".
+    fixed_axis : the axis, counted from the end, of a function for which it is not an option.
+    ranks : how many axes an input may have; empty for any number.
+    size : how many entries along the axis come out for how many that go in, ``size(n, pool_size=2)``; raises `ShapeError`.
+        None for as many.
     """
 
     name: str
@@ -294,12 +395,43 @@ class Axiswise:
     value: Body
     jvp: Body
     vjp: Body
+    options: tuple[str, ...] = ("axis",)
+    fixed_axis: int | None = None
+    ranks: tuple[int, ...] = ()
+    size: Callable[..., int] | None = None
 
-    def evaluate(self, xp: Any, x: Array, *parameters: Array, axis: int) -> Array:
+    def evaluate(self, xp: Any, x: Array, *parameters: Array, **options: int) -> Array:
         wide = widen(xp, x)
         parameters = tuple(xp.astype(p, wide.dtype) if hasattr(p, "dtype") else p for p in parameters)
-        y = self.value(xp, wide, *parameters, axis=axis)
+        y = self.value(xp, wide, *parameters, **options)
         return xp.astype(y, x.dtype) if y.dtype != x.dtype else y
+
+    def axis(self, options: Mapping[str, int]) -> int:
+        """The axis along which it works."""
+        return options["axis"] if self.fixed_axis is None else self.fixed_axis
+
+    def output_shape(self, shape: tuple[int | None, ...], options: Mapping[str, int]) -> tuple[int | None, ...]:
+        """The shape that comes out for one that goes in, with None for a size that is not known yet.
+
+        Raises
+        ------
+        ShapeError : there is no such axis, or its size or the number of axes is not one that is taken.
+        """
+        axis = self.axis(options)
+        if self.ranks and len(shape) not in self.ranks:
+            accepted = " or ".join(map(str, self.ranks))
+            raise ShapeError(f"{self.name} expects an input of {accepted} axes. Received: shape {shape}.")
+        if not -len(shape) <= axis < len(shape):
+            raise ShapeError(f"{self.name}: axis {axis} is out of range for an input of shape {shape}.")
+        before = shape[axis]
+        if self.size is None or before is None:
+            return shape
+        try:
+            after = self.size(before, **{k: v for k, v in options.items() if k != "axis"})
+        except ShapeError as error:
+            raise ShapeError(f"{self.name}: axis {axis} of an input of shape {shape} {error}") from None
+        axis %= len(shape)
+        return (*shape[:axis], after, *shape[axis + 1 :])
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,15 +451,14 @@ class Activation:
     definition : the textbook definition as a Python expression in ``x`` and the parameters, independent of how the
         function is computed. The oracle of the conformance suite evaluates this text in ball arithmetic. A condition
         chooses the subgradient at a kink: ``x if x > 0 else 0`` has slope 0 at 0.
-    range : the closure of the values taken, (low, high), with the default parameters.
-    limits : (at -inf, at +inf), with the default parameters; None where there is none.
-    monotonic, smoothness, lipschitz : facts with the default parameters. Smoothness is "C0", "C1", ..., "Cinf", or
-        "discontinuous".
+    smoothness : with the default parameters: "C0", "C1", ..., "Cinf", or "discontinuous".
     kinks : expressions in the parameters for the x where the value or one of its first two derivatives jumps.
     examples : other settings of the parameters that conformance tests beside the defaults.
     reference : the paper and its year.
     budget : what conformance accepts.
+    range, limits, monotonic, lipschitz : some of the `facts` with the default parameters; None for what is not known.
     based_on : for a preset, the name of the activation whose formulas it uses.
+    gate_of, value_of : for a gated unit, the activation of the gate and that of the value, None for the value itself.
     """
 
     name: str
@@ -340,23 +471,39 @@ class Activation:
     options: tuple[Option, ...] = ()
     formula: str = ""
     definition: str = ""
-    range: tuple[float, float] | None = None
-    limits: tuple[float | None, float | None] | None = None
-    monotonic: bool | None = None
     smoothness: str = ""
-    lipschitz: float | None = None
     kinks: tuple[str, ...] = ()
     examples: tuple[Mapping[str, float], ...] = ()
     reference: str = ""
     notes: str = ""
     budget: Budget = Budget()
     based_on: str | None = None
-    gate_of: str | None = None
+    gate_of: Activation | None = None
+    value_of: Activation | None = None
 
     @property
     def settings(self) -> tuple[Parameter | Option, ...]:
         """All that can be passed beside the input: the parameters, then the options."""
         return (*self.parameters, *self.options)
+
+    @property
+    def held(self) -> tuple[Parameter, ...]:
+        """The parameters that a Module or Layer holds: all but random numbers."""
+        return tuple(p for p in self.parameters if not p.random)
+
+    @property
+    def held_settings(self) -> tuple[Parameter | Option, ...]:
+        """What a Module or Layer is made with: the parameters it holds, then the options."""
+        return (*self.held, *self.options)
+
+    @property
+    def random(self) -> Parameter | None:
+        """The parameter that is drawn at random, if there is one. A gated form takes its default."""
+        return next((p for p in self.parameters if p.random and self.kind != "gated"), None)
+
+    def option(self, name: str) -> Option:
+        """The option of that name, which there must be."""
+        return next(o for o in self.options if o.name == name)
 
     def __call__(self, *inputs: Array, **parameters: Any) -> Array:
         """The activation of an array, computed by the backend that owns it, differentiable there."""
@@ -387,6 +534,42 @@ class Activation:
 
         return derivative_function(self, backend_of(x), order, wrt)(x, **parameters)
 
+    def facts(self, **parameters: Any) -> Facts:
+        """What is known about it with these parameters, computed from the function; see `multiact.facts`."""
+        from .facts import facts
+
+        return facts(self, **parameters)
+
+    def kinks_at(self, parameters: Mapping[str, float]) -> list[float]:
+        """The places of the kinks with these parameters, in increasing order."""
+        scope = {"__builtins__": {}, **vars(math), **parameters}
+        return sorted({float(eval(kink, scope)) + 0.0 for kink in self.kinks})
+
+    def _fact(self, name: str) -> Any:
+        if any(p.default is None for p in self.parameters):
+            return None
+        return getattr(self.facts(), name)
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The closure of the values taken with the default parameters, (low, high)."""
+        return self._fact("range")  # type: ignore[no-any-return]
+
+    @property
+    def limits(self) -> tuple[float | None, float | None] | None:
+        """At -inf and at +inf, with the default parameters; None for one that does not exist."""
+        return self._fact("limits")  # type: ignore[no-any-return]
+
+    @property
+    def monotonic(self) -> bool | None:
+        """Whether it never both rises and falls, with the default parameters."""
+        return self._fact("monotonic")  # type: ignore[no-any-return]
+
+    @property
+    def lipschitz(self) -> float | None:
+        """The largest slope in magnitude with the default parameters; inf if there is none."""
+        return self._fact("lipschitz")  # type: ignore[no-any-return]
+
     def __repr__(self) -> str:
         given = ", ".join(f"{p.name}={p.default}" for p in self.parameters)
         return f"<activation {self.name}({given})>"
@@ -400,9 +583,10 @@ def parameter(
     learned: bool = False,
     broadcast: Literal["channel", "scalar"] = "channel",
     description: str = "",
+    random: Distribution | None = None,
 ) -> Parameter:
     """A `Parameter` with its allowed interval written as text."""
-    return Parameter(name, default, Interval.parse(allowed), learned, broadcast, description)
+    return Parameter(name, default, Interval.parse(allowed), learned, broadcast, description, random)
 
 
 def tower(

@@ -16,7 +16,14 @@ from .errors import BackendNotAvailableError, InputError
 from .protocols import Backend
 
 #: Our own backends, and the module whose presence in sys.modules says that its arrays can exist.
-BUILTIN = {"torch": "torch", "jax": "jax", "tensorflow": "tensorflow", "keras": "keras", "numpy": "numpy"}
+BUILTIN = {
+    "torch": "torch",
+    "jax": "jax",
+    "tensorflow": "tensorflow",
+    "keras": "keras",
+    "flax": "flax",
+    "numpy": "numpy",
+}
 
 _backends: dict[str, Backend] = {}
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from . import registry
-from .declaration import Activation
-from .errors import UnknownActivationError
+from .adaptive import ADAPTIVE, Adaptive
+from .declaration import Activation, Distribution
+from .errors import ParameterError, UnknownActivationError
 from .functions import build, split
+from .numerics import gumbel
 from .protocols import Backend
 
 
@@ -17,12 +19,14 @@ class BackendBase:
 
     name: str
     has_layers = False
+    namespace: Any
 
     def __init__(self) -> None:
         # by id, because torch.compile cannot hash an Activation; each function holds its activation
         self._functions: dict[int, Callable[..., Any]] = {}
         self._elementwise: dict[Any, Callable[..., Any]] = {}
         self._layers: dict[Activation, type] = {}
+        self._adaptive: dict[str, type] = {}
 
     def function(self, activation: Activation) -> Callable[..., Any]:
         found = self._functions.get(id(activation))
@@ -45,6 +49,10 @@ class BackendBase:
             found = self._elementwise.setdefault(function, self.register_axiswise(function))
         return found
 
+    def draw(self, distribution: Distribution, like: Any, rng: Any) -> Any:
+        u = self.uniform(like, "float64" if self.dtype(like) == "float64" else "float32", rng)
+        return gumbel(self.namespace, u) if distribution == "gumbel" else u
+
     def split(self, x: Any, axis: int, gate: str, name: str) -> tuple[Any, Any]:
         return split(x, axis, gate, name)
 
@@ -56,6 +64,13 @@ class BackendBase:
             found = self._layers.setdefault(activation, self.make_layer(activation))
         return found
 
+    def adaptive(self, name: str) -> type:
+        """The Module or Layer class of an adaptive activation, by its name in `multiact.adaptive.ADAPTIVE`."""
+        found = self._adaptive.get(name)
+        if found is None:
+            found = self._adaptive.setdefault(name, self.make_adaptive(ADAPTIVE[name]))
+        return found
+
     def register_elementwise(self, function: Any) -> Callable[..., Any]:
         raise NotImplementedError
 
@@ -64,6 +79,23 @@ class BackendBase:
 
     def make_layer(self, activation: Activation) -> type:
         raise NotImplementedError
+
+    def make_adaptive(self, kind: type[Adaptive]) -> type:
+        raise NotImplementedError
+
+    def dtype(self, x: Any) -> str:
+        raise NotImplementedError
+
+    def uniform(self, like: Any, dtype: str, rng: Any) -> Any:
+        """Random numbers of a dtype on [0, 1) in the shape of `like`, on its device; see `draw` of the protocol."""
+        raise NotImplementedError
+
+
+def check_generator(backend: str, rng: Any, accepted: tuple[type, ...], described: str) -> None:
+    """Raise `ParameterError` unless `rng` is an instance of one of the types accepted."""
+    if not isinstance(rng, accepted):
+        received = "no rng" if rng is None else f"rng of type {type(rng).__name__}"
+        raise ParameterError(f"random numbers on {backend} come from rng={described}. Received: {received}.")
 
 
 def class_names() -> dict[str, str]:
@@ -81,8 +113,11 @@ def lookup(backend: Backend, name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(name)
     classes = class_names()
-    if name in classes and getattr(backend, "has_layers", False):
-        return backend.layer(registry.get(classes[name]))
+    if getattr(backend, "has_layers", False):
+        if name in classes:
+            return backend.layer(registry.get(classes[name]))
+        if name in ADAPTIVE:
+            return backend.adaptive(name)  # type: ignore[attr-defined]
     try:
         return backend.function(registry.get(name))
     except UnknownActivationError as error:
@@ -92,4 +127,4 @@ def lookup(backend: Backend, name: str) -> Any:
 def listing(backend: Backend) -> list[str]:
     """The names a backend module offers, for its ``__dir__``."""
     functions = [*registry.names(), *registry.aliases()]
-    return sorted(functions + (list(class_names()) if getattr(backend, "has_layers", False) else []))
+    return sorted(functions + ([*class_names(), *ADAPTIVE] if getattr(backend, "has_layers", False) else []))

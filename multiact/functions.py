@@ -11,6 +11,13 @@ from .errors import InputError, MissingDerivativeError, ParameterError, ShapeErr
 from .protocols import Backend
 from .registry import get
 
+#: What `rng` may be, for the documentation.
+RNG = (
+    "the generator of the random numbers: a torch.Generator, numpy.random.Generator, tf.random.Generator or "
+    "keras.random.SeedGenerator, by default the global or a fresh one (torch.compile takes the global one only); a key in JAX, "
+    "which has to be given."
+)
+
 
 def settings(activation: Activation, given: Mapping[str, Any]) -> tuple[Activation, list[Any], dict[str, Any]]:
     """Check keyword arguments: the activation that a variant option selects, its parameters in order, its options.
@@ -32,7 +39,7 @@ def settings(activation: Activation, given: Mapping[str, Any]) -> tuple[Activati
         if p.name in given:
             parameters.append(p.check(given[p.name], activation.name))
             used += 1
-        elif p.default is None:
+        elif p.default is None and not p.random:
             raise ParameterError(f"{activation.name} needs {p.name}=..., which has no default.")
         else:
             parameters.append(p.default)
@@ -44,11 +51,32 @@ def settings(activation: Activation, given: Mapping[str, Any]) -> tuple[Activati
         elif not option.variants:
             options[option.name] = option.default
     if used != len(given):
-        accepted = [s.name for s in activation.settings]
+        accepted = [p.name for p in signature(activation).parameters.values() if p.kind is p.KEYWORD_ONLY]
         unknown = [name for name in given if name not in accepted]
         takes = f"It takes: {', '.join(accepted)}." if accepted else "It takes no parameters."
         raise ParameterError(f"{activation.name} has no parameter {unknown[0]!r}. {takes}")
     return activation, parameters, options
+
+
+def drawn(activation: Activation, backend: Backend, x: Array, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments without `training` and `rng`, and with random numbers for `x` where they ask for them.
+
+    Raises
+    ------
+    ParameterError : `rng` is no generator of the framework, or is missing where there is no global one.
+    """
+    rest, p = dict(given), activation.random
+    if p is None:
+        return rest
+    rng = rest.pop("rng", None)
+    wanted = p.default is None or rest.pop("training", False)
+    if rest.get(p.name) is None:
+        rest.pop(p.name, None)
+        if wanted:
+            check_input(activation, backend, x)
+            assert p.random is not None
+            rest[p.name] = backend.draw(p.random, x, rng)
+    return rest
 
 
 def check_input(activation: Activation, backend: Backend, *inputs: Array) -> None:
@@ -86,11 +114,21 @@ def check_shapes(activation: Activation, x: Array, parameters: list[Any]) -> Non
             )
 
 
-def check_constant(activation: Activation, x: Array, parameters: list[Any], axis: int) -> None:
+def check_along_axis(activation: Activation, x: Array, parameters: list[Any], options: Mapping[str, int]) -> None:
+    """Raise `ShapeError` or `ParameterError` unless shapes are right for a function along an axis."""
+    assert isinstance(activation.function, Axiswise)
+    shape = known_shape(x)
+    if shape is not None:
+        activation.function.output_shape(shape, options)
+    check_shapes(activation, x, parameters)
+    _check_constant(activation, x, parameters, activation.function.axis(options))
+
+
+def _check_constant(activation: Activation, x: Array, parameters: list[Any], axis: int) -> None:
     """Raise `ParameterError` unless every parameter given as an array is constant along `axis` of `x`."""
     target = known_shape(x)
     for p, value in zip(activation.parameters, parameters):
-        own = None if isinstance(value, float) else known_shape(value)
+        own = None if isinstance(value, float) or p.random else known_shape(value)
         if own is None or target is None:
             continue
         from_end = len(target) - axis if axis >= 0 else -axis
@@ -114,17 +152,11 @@ def _same_shape(x: Array, other: Array) -> bool:
     return len(a) == len(b) and all(p is None or q is None or p == q for p, q in zip(a, b))
 
 
-def check_axis(x: Array, axis: int, name: str) -> None:
-    """Raise `ShapeError` unless `axis` is an axis of `x`."""
+def check_split(x: Array, axis: int, name: str) -> None:
+    """Raise `ShapeError` unless `axis` is an axis of `x` of even size."""
     shape = known_shape(x)
     if shape is not None and not -len(shape) <= axis < len(shape):
         raise ShapeError(f"{name}: axis {axis} is out of range for an input of shape {shape}.")
-
-
-def check_split(x: Array, axis: int, name: str) -> None:
-    """Raise `ShapeError` unless `axis` is an axis of `x` of even size."""
-    check_axis(x, axis, name)
-    shape = known_shape(x)
     if shape is not None and isinstance(shape[axis], int) and shape[axis] % 2:
         raise ShapeError(
             f"{name} splits axis {axis} into two halves, so its size must be even. Received: shape {shape}."
@@ -155,7 +187,14 @@ def build(activation: Activation, backend: Backend) -> Callable[..., Array]:
         call = _axiswise(activation, backend)
     else:
         call = _pointwise(activation, backend)
-    return _present(call, activation)
+    return _present(_random(call, activation, backend) if activation.random else call, activation)
+
+
+def _random(call: Callable[..., Array], activation: Activation, backend: Backend) -> Callable[..., Array]:
+    def with_numbers(x: Array, /, **given: Any) -> Array:
+        return call(x, **drawn(activation, backend, x, given))
+
+    return with_numbers
 
 
 def _pointwise(activation: Activation, backend: Backend) -> Callable[..., Array]:
@@ -206,11 +245,10 @@ def _axiswise(activation: Activation, backend: Backend) -> Callable[..., Array]:
 
     def call(x: Array, /, **given: Any) -> Array:
         check_input(activation, backend, x)
-        _, parameters, options = settings(activation, given)
-        check_axis(x, options["axis"], activation.name)
-        check_shapes(activation, x, parameters)
-        check_constant(activation, x, parameters, options["axis"])
-        return own(x, *parameters, axis=options["axis"])
+        chosen, parameters, options = settings(activation, given)
+        check_along_axis(activation, x, parameters, options)
+        function = own if chosen is activation else backend.axiswise(chosen.function)  # type: ignore[arg-type]
+        return function(x, *parameters, **options)
 
     return call
 
@@ -281,10 +319,14 @@ def signature(activation: Activation) -> inspect.Signature:
     inputs = [kinds("x", kinds.POSITIONAL_ONLY)]
     if activation.kind == "gated":
         inputs.append(kinds("other", kinds.POSITIONAL_ONLY, default=None))
-    keywords = [
-        kinds(p.name, kinds.KEYWORD_ONLY, default=kinds.empty if p.default is None else p.default)
-        for p in activation.settings
-    ]
+    keywords = []
+    for p in activation.settings:
+        required = p.default is None and p is not activation.random
+        keywords.append(kinds(p.name, kinds.KEYWORD_ONLY, default=kinds.empty if required else p.default))
+    if activation.random:
+        if activation.random.default is not None:
+            keywords.append(kinds("training", kinds.KEYWORD_ONLY, default=False))
+        keywords.append(kinds("rng", kinds.KEYWORD_ONLY, default=None))
     return inspect.Signature([*inputs, *keywords])
 
 
@@ -303,18 +345,25 @@ def documentation(activation: Activation) -> str:
     else:
         lines.append("x : array of any shape, real floating-point (float16, bfloat16, float32, float64).")
     for p in activation.parameters:
-        default = "required" if p.default is None else f"default {p.default}"
+        missing = "drawn by default" if p.random else "required"
+        default = missing if p.default is None else f"default {p.default}"
         lines.append(
             f"{p.name} : number in {p.allowed} or array that broadcasts to `x`, {default}. {p.description}".rstrip()
         )
     for o in activation.options:
         kind = f"one of {list(o.choices)}" if o.choices else "integer"
         lines.append(f"{o.name} : {kind}, default {o.default!r}. {o.description}".rstrip())
-    shape = (
-        "half the size along `axis`, or the shape of one of two inputs"
-        if activation.kind == "gated"
-        else "the shape of `x`"
-    )
+    if activation.random:
+        if activation.random.default is not None:
+            lines.append(
+                f"training : True draws `{activation.random.name}`, one number for each element; default False."
+            )
+        lines.append(f"rng : {RNG}")
+    shape = "the shape of `x`"
+    if activation.kind == "gated":
+        shape = "half the size along `axis`, or the shape of one of two inputs"
+    elif isinstance(activation.function, Axiswise) and activation.function.size is not None:
+        shape = "the shape of `x` but for the size along `axis`"
     lines += [
         "",
         "Returns",
@@ -324,9 +373,14 @@ def documentation(activation: Activation) -> str:
     lines += ["", "Raises", "------", "InputError (a TypeError) : the dtype is integer, boolean or complex."]
     if activation.settings:
         lines.append("ParameterError (a ValueError) : a parameter is unknown, out of range, or does not broadcast.")
-    if activation.options:
+    if activation.kind == "gated":
+        lines.append("ShapeError (a ValueError) : the axis is out of range or odd.")
+    elif isinstance(activation.function, Axiswise):
+        ranks, size = activation.function.ranks, activation.function.size
         lines.append(
-            "ShapeError (a ValueError) : the axis is out of range" + (" or odd." if activation.kind == "gated" else ".")
+            "ShapeError (a ValueError) : the axis is out of range"
+            + (f", or the input has not {' or '.join(map(str, ranks))} axes" if ranks else "")
+            + (", or its size is not one that is taken." if size is not None else ".")
         )
     if activation.reference:
         lines += ["", "References", "----------", activation.reference]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from .declaration import Activation, Array, Axiswise, Elementwise
+from .declaration import Activation, Array, Axiswise, Distribution, Elementwise
 
 if TYPE_CHECKING:  # importing NumPy takes longer than all of multiact
     import numpy as np
@@ -43,7 +43,7 @@ class Backend(Protocol):
         ...
 
     def axiswise(self, function: Axiswise) -> Callable[..., Array]:
-        """`function` as a differentiable function of its positional arguments and the keyword `axis`."""
+        """`function` as a differentiable function of its positional arguments and the keywords that are its options."""
         ...
 
     def function(self, activation: Activation) -> Callable[..., Array]:
@@ -52,6 +52,24 @@ class Backend(Protocol):
 
     def split(self, x: Array, axis: int, gate: str, name: str) -> tuple[Array, Array]:
         """The value and the gate of a gated activation out of one array, as `multiact.functions.split` gives them."""
+        ...
+
+    def draw(self, distribution: Distribution, like: Array, rng: Any) -> Array:
+        """Random numbers in the shape of `like`: float64 if it is, float32 otherwise.
+
+        Parameters
+        ----------
+        distribution : "uniform" on [0, 1), or "gumbel", the standard one, never infinite.
+        rng : the framework's generator or key; None for its global one where it has one.
+
+        Raises
+        ------
+        ParameterError : `rng` is something else, or is needed and not given.
+        """
+        ...
+
+    def adaptive(self, name: str) -> type:
+        """The Module or Layer class of an adaptive activation, by its name in `multiact.adaptive.ADAPTIVE`."""
         ...
 
     def layer(self, activation: Activation) -> type:

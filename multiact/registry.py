@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import keyword
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, cast
 
 from .declaration import (
     Activation,
@@ -25,6 +28,7 @@ from .errors import DefinitionError, UnknownActivationError
 
 _activations: dict[str, Activation] = {}
 _aliases: dict[str, str] = {}
+_gated_forms: dict[tuple[Activation, str], Activation] = {}
 _lock = threading.RLock()
 _loaded = False
 
@@ -32,6 +36,8 @@ _loaded = False
 listeners: list[Callable[[Activation], None]] = []
 
 GATE_SIDES = ("first", "second", "interleaved")
+
+AXIS = Option("axis", -1, description="the axis along which the function is taken")
 
 
 def _load_catalog() -> None:
@@ -110,7 +116,12 @@ def _class_name(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
 
 
-def pointwise(
+def pointwise(name: str, value: Body, derivatives: Mapping[str | tuple[str, ...], Body], **facts: Any) -> Activation:
+    """Declare and register a pointwise activation; the arguments are those of `detached`."""
+    return register(detached(name, value, derivatives, **facts))
+
+
+def detached(
     name: str,
     value: Body,
     derivatives: Mapping[str | tuple[str, ...], Body],
@@ -120,7 +131,7 @@ def pointwise(
     class_name: str | None = None,
     **facts: Any,
 ) -> Activation:
-    """Declare and register a pointwise activation.
+    """Declare a pointwise activation and register nothing: for what one with a name is made of, or one of a family.
 
     Parameters
     ----------
@@ -131,17 +142,14 @@ def pointwise(
     class_name : of the Module and Layer; the name in camel case by default.
     **facts : the remaining fields of `Activation`.
     """
-    function = tower(name, value, derivatives, parameters)
-    return register(
-        Activation(
-            name,
-            "pointwise",
-            function,
-            class_name or _class_name(name),
-            parameters=tuple(parameters),
-            options=tuple(options),
-            **facts,
-        )
+    return Activation(
+        name,
+        "pointwise",
+        tower(name, value, derivatives, parameters),
+        class_name or _class_name(name),
+        parameters=tuple(parameters),
+        options=tuple(options),
+        **facts,
     )
 
 
@@ -158,14 +166,7 @@ def preset(
     """Declare another name for an activation with some parameters fixed, given another default, or learned."""
     fixed, defaults = dict(fixed or {}), dict(defaults or {})
     parameters = tuple(
-        Parameter(
-            p.name,
-            defaults.get(p.name, p.default),
-            p.allowed,
-            p.name in learned,
-            p.broadcast,
-            p.description,
-        )
+        replace(p, default=defaults.get(p.name, p.default), learned=p.name in learned)
         for p in base.parameters
         if p.name not in fixed
     )
@@ -184,39 +185,109 @@ def preset(
     )
 
 
-def gated(
-    name: str, activation: Activation, *, gate: str = "first", class_name: str | None = None, **facts: Any
+def gated_unit(
+    name: str,
+    activation: Activation,
+    *,
+    outer: Activation | None = None,
+    factors: Sequence[Activation] = (),
+    gate: str = "first",
+    class_name: str | None = None,
+    **facts: Any,
 ) -> Activation:
-    """Declare the gated form ``value * f(gate)`` of a pointwise activation; nothing else has to be written for it.
+    """Declare the gated unit ``outer(value) * activation(gate)``; nothing else has to be written for it.
 
     Parameters
     ----------
+    activation, outer : pointwise, of the gate and of the value; without an outer one the value is taken as it is.
+        A parameter of the same name in both is one parameter.
+    factors : activations whose product `activation` is: multiplied one after the other, so that nothing overflows before
+        the result does.
     gate : the default side of the gate when one input is split along `axis`: "first" (packed SwiGLU), "second"
         (torch's GLU) or "interleaved" (even entries are the gate).
     """
-    if activation.kind != "pointwise":
-        raise DefinitionError(
-            f"{name}: only a pointwise activation has a gated form, {activation.name} is {activation.kind}."
-        )
-    assert isinstance(activation.function, Elementwise)
+    return register(_gated_unit(name, activation, outer, factors, gate, class_name, facts))
+
+
+def _gated_unit(
+    name: str,
+    activation: Activation,
+    outer: Activation | None,
+    factors: Sequence[Activation],
+    gate: str,
+    class_name: str | None,
+    facts: Mapping[str, Any],
+) -> Activation:
+    parts = (*(factors or (activation,)), *((outer,) if outer else ()))
+    for part in parts:
+        if part.kind != "pointwise":
+            raise DefinitionError(f"{name}: only a pointwise activation has a gated form, {part.name} is {part.kind}.")
     options = (
         Option("axis", -1, description="the axis that is split into value and gate"),
         Option("gate", gate, choices=GATE_SIDES, description="which part goes through the activation"),
     )
-    return register(
-        Activation(
-            name,
-            "gated",
-            Product(name, activation.function),
-            class_name or _class_name(name),
-            parameters=activation.parameters,
-            options=options,
-            gate_of=activation.name,
-            definition=f"value * ({activation.definition})",
-            examples=activation.examples,
-            **facts,
-        )
+    options[1].check(gate, name)
+    value = re.sub(r"\bx\b", "value", outer.definition) if outer else "value"
+    parameters = {p.name: p for part in parts for p in part.parameters}
+    functions = [cast(Elementwise, part.function) for part in parts]
+    function = Product.gated(name, functions.pop() if outer else None, functions)
+    return Activation(
+        name,
+        "gated",
+        function,
+        class_name or _class_name(name),
+        parameters=tuple(parameters[a] for a in function.arguments[2:]),
+        options=options,
+        gate_of=activation,
+        value_of=outer,
+        definition=f"({value}) * ({activation.definition})",
+        examples=activation.examples,
+        **facts,
     )
+
+
+def gated(activation: str | Activation, gate: str = "first") -> Activation:
+    """The gated form ``value * f(gate)`` of any pointwise activation f, one of your own included; it gets no name.
+
+    Call it as any gated unit, with one array, split along ``axis=-1``, or with two; parameters are those of f. It is the
+    same object for the same arguments. Where f of the gate overflows the result is infinite, whatever the value.
+
+    Parameters
+    ----------
+    activation : its name, or an `Activation`.
+    gate : which side goes through f: "first" (packed SwiGLU), "second" (torch's GLU), or "interleaved" (even entries).
+
+    Raises
+    ------
+    UnknownActivationError : there is no activation of that name.
+    DefinitionError : it is not pointwise.
+    ParameterError : there is no such side.
+
+    Examples
+    --------
+    >>> import numpy as np, multiact as ma
+    >>> ma.gated("relu", gate="second")(np.asarray([3.0, 4.0, -1.0, 2.0]))
+    array([0., 8.])
+    """
+    inner = get(activation)
+    with _lock:
+        found = _gated_forms.get((inner, gate))
+        if found is None:
+            facts = {
+                "family": "gated",
+                "formula": rf"b\, f(a), \quad f(x) = {inner.formula}" if inner.formula else r"b\, f(a)",
+                "notes": f"The gated form of {inner.name}, f, which is applied to the gate a; the value is b.",
+                "smoothness": inner.smoothness,
+                "reference": inner.reference,
+            }
+            made = _gated_unit(f"gated_{inner.name}", inner, None, (), gate, f"Gated{inner.class_name}", facts)
+            found = _gated_forms[inner, gate] = made
+    return found
+
+
+def registered(activation: Activation) -> bool:
+    """Whether an activation has its name; the gated forms that `gated` makes do not."""
+    return _activations.get(activation.name) is activation
 
 
 def axiswise(
@@ -226,22 +297,78 @@ def axiswise(
     jvp: Body,
     vjp: Body,
     parameters: Sequence[Parameter] = (),
+    options: Sequence[Option] = (AXIS,),
+    fixed_axis: int | None = None,
+    ranks: tuple[int, ...] = (),
+    size: Callable[..., int] | None = None,
     class_name: str | None = None,
     **facts: Any,
 ) -> Activation:
-    """Declare and register an activation along an axis; see `Axiswise` for the signatures."""
+    """Declare and register an activation along an axis.
+
+    Parameters
+    ----------
+    value, jvp, vjp, fixed_axis, ranks, size : see `Axiswise`.
+    parameters, options : see `Parameter`, `Option`. Options are integers, which reach the three by keyword, or have variants.
+    class_name, **facts : as for `pointwise`.
+    """
     arguments = ("x", *(p.name for p in parameters))
+    function = Axiswise(
+        name, arguments, value, jvp, vjp, tuple(o.name for o in options if not o.variants), fixed_axis, ranks, size
+    )
     return register(
         Activation(
             name,
             "axiswise",
-            Axiswise(name, arguments, value, jvp, vjp),
+            function,
             class_name or _class_name(name),
             parameters=tuple(parameters),
-            options=(Option("axis", -1, description="the axis along which the result is normalised"),),
+            options=tuple(options),
             **facts,
         )
     )
+
+
+def _parameter(owner: str, name: str, default: Any) -> Parameter:
+    if default is not None and (isinstance(default, bool) or not isinstance(default, (int, float))):
+        raise DefinitionError(
+            f"{owner}: the default of {name} must be a number, or None when it has to be given. Received: {default!r}."
+        )
+    return parameter(name, None if default is None else float(default))
+
+
+def _check_body(owner: str, what: str, body: Any, parameters: Sequence[str]) -> None:
+    """Raise `DefinitionError` unless a formula can be called as ``body(xp, x, **parameters)``."""
+    wanted = f"lambda xp, x, /{''.join([', *', *(f', {p}' for p in parameters)]) if parameters else ''}: ..."
+    if not callable(body):
+        raise DefinitionError(f"{owner}: {what} must be a function, {wanted}. Received: {body!r}.")
+    try:
+        signature = inspect.signature(body)
+    except (TypeError, ValueError):  # a builtin that does not tell
+        return
+    kinds = inspect.Parameter
+    own = [n for n, p in signature.parameters.items() if p.kind in (kinds.KEYWORD_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
+    own = own if any(p.kind == kinds.POSITIONAL_ONLY for p in signature.parameters.values()) else own[2:]
+    takes_all = any(p.kind == kinds.VAR_KEYWORD for p in signature.parameters.values())
+    for p in parameters:
+        if p not in own and not takes_all:
+            raise DefinitionError(
+                f"{owner}: {what} does not take the parameter {p!r}; its signature is {signature}. Write it as {wanted}."
+            )
+    for n, taken in signature.parameters.items():
+        if taken.kind == kinds.KEYWORD_ONLY and n not in parameters and taken.default is not kinds.empty:
+            raise DefinitionError(
+                f"{owner}: {what} takes {n!r}, which is not declared. Add it: parameters={{{n!r}: {taken.default!r}}}."
+            )
+    try:
+        signature.bind(None, None, **dict.fromkeys(parameters))
+    except TypeError as error:
+        undeclared = [n for n in own if n not in parameters and signature.parameters[n].default is kinds.empty]
+        hint = f" Declare it: parameters={{{undeclared[0]!r}: default}}." if undeclared else ""
+        raise DefinitionError(
+            f"{owner}: {what} cannot be called as f(xp, x{''.join(f', {p}=...' for p in parameters)}): {error}; its "
+            f"signature is {signature}.{hint or f' Write it as {wanted}.'}"
+        ) from None
 
 
 def define(
@@ -262,11 +389,16 @@ def define(
         parameter without one raises `MissingDerivativeError` when a gradient is asked for it.
     parameters : names with their defaults, or `Parameter` objects.
     **facts : any further field of `Activation`; with `definition`, the textbook formula as an expression such as
-        ``"x * tanh(log(1 + exp(x)))"``, the conformance suite can judge it.
+        ``"x * tanh(log(1 + exp(x)))"``, ``multiact check`` judges the value by it, too.
 
     Returns
     -------
     function of an array of any framework, the same as ``multiact.<name>``.
+
+    Raises
+    ------
+    DefinitionError : the name is taken or no name, the derivative in x is missing, or a formula does not take the parameters
+        that are declared.
 
     Examples
     --------
@@ -280,6 +412,24 @@ def define(
     """
     _load_catalog()
     if isinstance(parameters, Mapping):
-        parameters = [parameter(key, default) for key, default in parameters.items()]
+        parameters = [_parameter(name, key, default) for key, default in parameters.items()]
+    if not isinstance(derivatives, Mapping):
+        raise DefinitionError(
+            f"{name}: derivatives must be a dict such as {{'x': slope}}. Received: {type(derivatives).__name__}."
+        )
+    accepts = [p.name for p in parameters]
+    _check_body(name, "the value", value, accepts)
+    for key, body in derivatives.items():
+        if not (isinstance(key, str) or isinstance(key, tuple) and all(isinstance(k, str) for k in key)):
+            raise DefinitionError(
+                f"{name}: a derivative is keyed by 'x', ('x', 'x') or a parameter. Received: {key!r}."
+            )
+        _check_body(name, f"derivatives[{key!r}]", body, accepts)
+    known = [f.name for f in fields(Activation)]
+    for fact in facts:
+        if fact not in known:
+            near = difflib.get_close_matches(fact, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise DefinitionError(f"{name}: an activation has no field {fact!r}.{hint} See multiact.Activation.")
     activation = pointwise(name, value, derivatives, parameters=parameters, **facts)
     return importlib.import_module(__package__).__getattr__(activation.name)

@@ -43,10 +43,19 @@ def test_every_activation_has_cases_in_every_mode_and_dtype():
     harness = runner.load_harness("jax")
     for name in multiact.names():
         activation = multiact.get(name)
-        found = cases.cases(harness, [activation], dtypes=harness.dtypes)
-        assert {(c.mode, c.dtype) for c in found} == {(m, d) for m in harness.modes for d in harness.dtypes}
-        orders = {c.order for c in found if c.mode == "reverse"}
-        assert orders >= {1, *(p.name for p in activation.parameters)}
+        full = cases.cases(harness, [activation], dtypes=harness.dtypes, effort="full")
+        everything = {(m, d) for m in harness.modes for d in harness.dtypes}
+        assert {(c.mode, c.dtype) for c in full} == everything
+        usual = cases.cases(harness, [activation], dtypes=harness.dtypes)
+        found = {(c.mode, c.dtype) for c in usual}
+        assert {m for m, _ in found} == set(harness.modes)
+        assert found >= {(m, d) for m, d in everything if m in ("eager", "reverse")}
+        assert found >= {(m, d) for m, d in everything if d in ("float32", "bfloat16")}
+        quick = cases.cases(harness, [activation], dtypes=harness.dtypes, effort="quick")
+        assert {c.dtype for c in quick} == {"float32", "bfloat16"} and len(quick) < len(usual) / 2
+        for plan in (full, usual, quick):
+            orders = {c.order for c in plan if c.mode == "reverse"}
+            assert orders >= {1, *(p.name for p in activation.held)}, name
 
 
 def test_every_fault_of_a_native_is_listed():
@@ -207,3 +216,24 @@ def test_the_list_of_known_cases_gives_reasons():
     for entry in runner._known():
         assert len(str(entry.get("reason", ""))) > 20
         assert set(entry) <= {"activation", "backend", "mode", "dtype", "order", "reason"}
+
+
+def test_frameworks_without_a_backend_are_judged_with_native_only():
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(multiact.BackendNotAvailableError, match="onnx is no backend.*--native"):
+        runner.request(["onnx"])
+    asked = runner.request(["onnx"], ["hard_swish", "leaky_relu"], ["float32"], native=True)
+    rows = runner.run_here(runner.load_harness("onnx"), asked)
+    found = {(r.setting, r.order): r.verdict for r in rows}
+    assert found["onnx.HardSwish", 0] in ("pass", "fail") and found["onnx.LeakyRelu", 0] == "pass"
+    assert {v for (_, order), v in found.items() if order} == {"skip"}
+    assert "onnx" in runner.request([], ["relu"], native=True).backends
+    assert "onnx" not in runner.request([], ["relu"]).backends
+
+
+def test_the_peers_of_a_framework_that_is_not_installed(monkeypatch):
+    monkeypatch.setattr(runner, "_present", lambda name: name != "onnx")
+    with pytest.raises(multiact.BackendNotAvailableError, match="pip install onnx"):
+        runner.request(["onnx"], native=True)
+    assert "onnx" not in runner.request([], ["relu"], native=True).backends

@@ -6,7 +6,6 @@ import mpmath
 import numpy as np
 import pytest
 
-import multiact
 from multiact.conformance import oracle
 
 VALUE, FIRST, SECOND, THIRD = (), ("x",), ("x", "x"), ("x", "x", "x")
@@ -51,6 +50,8 @@ MPMATH = {
     "(x + sqrt(x**2 + 4)) / 2": lambda x: (x + mpmath.sqrt(x * x + 4)) / 2,
     "atan(x) * cos(x)": lambda x: mpmath.atan(x) * mpmath.cos(x),
     "exp(x) - 1": mpmath.expm1,
+    "sinc(x)": mpmath.sinc,
+    "x * tanh(exp(x))": lambda x: x * mpmath.tanh(mpmath.exp(x)),
 }
 
 
@@ -84,6 +85,35 @@ def test_conditions_choose_the_subgradient():
     assert chained[()][0].tolist() == [0.0, 1.0, 0.0]
 
 
+REMOVABLE = {"exprel(x)": lambda u: mpmath.expm1(u) / u, "logrel(x)": lambda u: mpmath.log1p(u) / u}
+
+
+@pytest.mark.parametrize("text", REMOVABLE)
+@pytest.mark.parametrize("x", [-0.75, -1e-3, 1e-200, 0.49, 0.51, 0.99, 1.01, 40.0])
+def test_quotients_with_a_removable_singularity(text, x):
+    found = oracle.derivatives(text, {"x": np.asarray([x])}, [VALUE, FIRST, SECOND, THIRD])
+    with mpmath.workdps(900):
+        true = mpmath.taylor(REMOVABLE[text], mpmath.mpf(x), 3, method="step", h=mpmath.mpf(10) ** -260)
+        for order, wrt in enumerate((VALUE, FIRST, SECOND, THIRD)):
+            expected = true[order] * mpmath.factorial(order)
+            assert abs(both(found[wrt]) - expected) <= mpmath.mpf("1e-29") * abs(expected)
+
+
+def test_quotients_at_the_singularity_itself():
+    zero = {"x": np.asarray([0.0])}
+    orders = [VALUE, FIRST, SECOND, THIRD]
+    for text, expected in (("exprel(x)", (1, 1 / 2, 1 / 3, 1 / 4)), ("logrel(x)", (1, -1 / 2, 2 / 3, -3 / 2))):
+        found = oracle.derivatives(text, zero, orders)
+        assert [found[w][0][0] for w in orders] == list(expected)
+
+
+def test_where_a_definition_has_no_value_is_nan():
+    x = np.asarray([-np.inf, -1.0, 0.0, 1.0])
+    found = oracle.derivatives("log(x) if x > 0 else nan", {"x": x}, [VALUE, FIRST])
+    np.testing.assert_array_equal(found[VALUE][0], [np.nan, np.nan, np.nan, 0.0])
+    np.testing.assert_array_equal(found[FIRST][0], [np.nan, np.nan, np.nan, 1.0])
+
+
 def test_infinities_are_limits_and_nan_stays():
     x = np.asarray([-np.inf, np.inf, np.nan])
     found = oracle.derivatives("x / (1 + exp(-x))", {"x": x}, [VALUE, FIRST])
@@ -94,10 +124,20 @@ def test_infinities_are_limits_and_nan_stays():
     assert np.isnan(swinging[FIRST][0]).all()
 
 
+def test_sinc_is_certain_at_its_removable_singularity():
+    found = oracle.derivatives("sinc(x)", {"x": np.asarray([0.0, 1e-300, -1e-20])}, [VALUE, FIRST, SECOND, THIRD])
+    assert found[VALUE][0].tolist() == [1.0, 1.0, 1.0]
+    np.testing.assert_allclose(found[FIRST][0], [0.0, -1e-300 / 3, 1e-20 / 3], rtol=1e-15)
+    np.testing.assert_allclose(found[SECOND][0], -1 / 3, rtol=1e-15)
+    np.testing.assert_allclose(found[THIRD][0], [0.0, 1e-300 / 5, -1e-20 / 5], rtol=1e-15)
+
+
 def test_extreme_inputs_are_certain():
     x = np.asarray([1e308, -1e308, 5e-324, -745.0])
     found = oracle.derivatives("x * erfc(-x / sqrt(2)) / 2", {"x": x}, [VALUE])[VALUE][0]
     np.testing.assert_array_equal(found, [1e308, 0.0, 0.0, 0.0])
+    found = oracle.derivatives("x * tanh(exp(x))", {"x": x}, [VALUE, FIRST])
+    np.testing.assert_allclose(found[FIRST][0], [1.0, 0.0, np.tanh(1.0), 0.0], rtol=1e-15, atol=1e-300)
 
 
 def test_rows_agree_with_mpmath():
@@ -136,6 +176,104 @@ def test_rows_with_masks():
     assert np.isnan(found[2:]).all(), "no limit when all are -inf: it depends on how they go there"
 
 
+def along(text, rows, kind="value", *, parameters=(), values=(), results=None, cotangent=1.0, direction=1.0, **options):
+    """Values or derivatives row by row; the parameters are the same in every row."""
+    rows = np.atleast_2d(np.asarray(rows, dtype=float))
+    width = rows.shape[1]
+    inputs = np.concatenate([rows, np.tile(np.asarray(values, dtype=float), (len(rows), 1))], axis=1)
+    c = np.broadcast_to(cotangent, (len(rows), results or width))
+    d = np.broadcast_to(direction, inputs.shape)
+    found = oracle.along_axis(
+        text, list(parameters), kind, inputs, width, cotangent=c, direction=d, options=options or None
+    )
+    return found[..., 0] + found[..., 1]
+
+
+def test_rows_that_change_their_size():
+    row = [[-1.0, 2.0, 2.0, 0.0]]
+    assert along("concat(positive(x), positive(-x))", row, results=8).tolist() == [[0, 2, 2, 0, 1, 0, 0, 0]]
+    weights = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    slope = along("concat(positive(x), positive(-x))", row, "vjp", results=8, cotangent=weights)
+    assert slope.tolist() == [[-5, 2, 3, 0]], "both slopes at 0 are 0"
+    assert along("pool(x, n)", row, results=2, n=2).tolist() == [[2, 2]]
+    assert along("pool(x, n)", [[1.0, 3.0, 3.0]], "vjp", results=1, n=3).tolist() == [[0, 1, 0]], "the first maximum"
+    assert along("pool(x, 2)", row, "jvp", results=2, direction=[1.0, 2.0, 3.0, 4.0]).tolist() == [[2, 3]]
+    assert along("argmax(x)", [[1.0, 3.0, 3.0], [-np.inf] * 3]).tolist() == [[0, 1, 0], [1, 0, 0]]
+
+
+def test_what_a_row_with_nan_does_not_depend_on_it():
+    found = along("concat(positive(x), positive(-x))", [[np.nan, 2.0]], results=4)
+    np.testing.assert_array_equal(found, [[np.nan, 2.0, np.nan, 0.0]])
+    assert np.isnan(along("exp(x) / sum(exp(x))", [[np.nan, 2.0]])).all()
+
+
+ENTMAX = "simplex((alpha - 1) * x, 1 / (alpha - 1))"
+
+
+def entmax(x, alpha):
+    """alpha-entmax by bisection: the threshold to the last of 60 digits."""
+    z = [(alpha - 1) * v for v in x]
+    low, high = max(z) - 1, max(z)
+    for _ in range(220):
+        middle = (low + high) / 2
+        if sum(max(v - middle, mpmath.mpf(0)) ** (1 / (alpha - 1)) for v in z) > 1:
+            low = middle
+        else:
+            high = middle
+    return [max(v - low, mpmath.mpf(0)) ** (1 / (alpha - 1)) for v in z]
+
+
+@pytest.mark.parametrize("row", [[0.3, -1.2, 0.5, 0.1], [5.0, 4.75, -3.0, 4.5], [0.25] * 4, [-2.0, 40.0, 1.0, 39.9]])
+@pytest.mark.parametrize("alpha", [1.0625, 1.25, 1.5, 1.875, 2.0])
+def test_simplex_is_entmax(alpha, row):
+    true = [float(v) for v in entmax([mpmath.mpf(v) for v in row], mpmath.mpf(alpha))]
+    got = along(ENTMAX, row, parameters=["alpha"], values=[alpha])[0]
+    np.testing.assert_allclose(got, true, rtol=1e-15, atol=1e-50)
+    closed = {2.0: "simplex(x, 1)", 1.5: "simplex(x / 2, 2)"}.get(alpha)
+    if closed:
+        np.testing.assert_array_equal(along(closed, row), [got])
+
+
+def test_derivatives_of_entmax():
+    row, alpha, c = [0.3, -1.2, 0.5, 0.1], 1.375, [0.5, -1.0, 2.0, 0.25]
+
+    def weighted(*v):
+        return sum(w * p for w, p in zip(c, entmax(v[:4], v[4])))
+
+    at, step = [*map(mpmath.mpf, row), mpmath.mpf(alpha)], mpmath.mpf(10) ** -15
+    moved = lambda i, h: [v + h * (i == j) for j, v in enumerate(at)]
+    true = [(weighted(*moved(i, step)) - weighted(*moved(i, -step))) / (2 * step) for i in range(5)]
+    got = along(ENTMAX, row, "vjp", parameters=["alpha"], values=[alpha], cotangent=c)[0]
+    np.testing.assert_allclose(got, [float(t) for t in true], rtol=1e-14)
+    d = [1.0, -0.5, 0.75, 2.0, 0.0]
+
+    def gradient(h, i):
+        shifted = [v + h * w for v, w in zip(at, d)]
+        up, down = ([v + s * (i == j) for j, v in enumerate(shifted)] for s in (step, -step))
+        return (weighted(*up) - weighted(*down)) / (2 * step)
+
+    second = [(gradient(step, i) - gradient(-step, i)) / (2 * step) for i in range(4)]
+    got = along(ENTMAX, row, "second", parameters=["alpha"], values=[alpha], cotangent=c, direction=d)[0]
+    np.testing.assert_allclose(got, [float(t) for t in second], rtol=1e-12)
+
+
+def test_an_entry_exactly_at_the_threshold_is_outside():
+    for text, row in (("simplex(x, 1)", [1.0, 0.0, 1.0, 0.5]), ("simplex(x / 2, 2)", [2.0, 0.0])):
+        got = along(text, row)[0]
+        at_threshold = [i for i, v in enumerate(got) if v == 0]
+        assert at_threshold and got.sum() == 1
+        slopes = along(text, row, "jvp", direction=[float(i in at_threshold) for i in range(len(row))])
+        assert not slopes.any()
+    assert along(ENTMAX, [[2.0, 0.0]], parameters=["alpha"], values=[1.5]).tolist() == [[1, 0]]
+
+
+def test_conditions_along_an_axis():
+    text = "x * 0 if sum(x**2) == 0 else x / sqrt(sum(x**2))"
+    assert along(text, [[0.0, 0.0], [3.0, 4.0]]).tolist() == [[0, 0], [0.6, 0.8]]
+    with pytest.raises(oracle.OracleError, match="a whole row has in common"):
+        along("x if x > 0 else 0", [[1.0, 2.0]])
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -160,23 +298,6 @@ def test_what_cannot_be_certain_is_an_error_not_a_number():
     # The two sides are equal but not recognisably so: the condition can never be decided.
     with pytest.raises(oracle.OracleError, match="not certain"):
         oracle.derivatives("x if sqrt(x)**2 > x else 0", {"x": np.asarray([2.0])}, [()])
-
-
-@pytest.mark.parametrize("name", multiact.names())
-def test_declared_limits_are_those_of_the_definition(name):
-    activation = multiact.get(name)
-    if (
-        activation.kind != "pointwise"
-        or activation.limits is None
-        or any(p.default is None for p in activation.parameters)
-    ):
-        pytest.skip("no limits declared for default parameters")
-    inputs = {"x": np.asarray([-np.inf, np.inf])}
-    inputs |= {p.name: np.full(2, p.default) for p in activation.parameters}
-    found = oracle.derivatives(activation.definition, inputs, [()])[()][0]
-    for got, declared in zip(found, activation.limits):
-        if declared is not None:
-            assert got == pytest.approx(declared, rel=1e-15)
 
 
 def test_the_cache_survives_damage(tmp_path, monkeypatch):

@@ -19,7 +19,18 @@ from multiact import dispatch
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("multiact", "backends", "conformance", "benchmarks")
-FRAMEWORKS = {"torch", "jax", "jaxlib", "flax", "tensorflow", "keras"}
+FRAMEWORKS = {
+    "torch",
+    "jax",
+    "jaxlib",
+    "flax",
+    "tensorflow",
+    "keras",
+    "tf_keras",
+    "onnx",
+    "onnxruntime",
+    "transformers",
+}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -78,8 +89,9 @@ def test_a_framework_is_imported_only_in_its_own_folder(room):
         if found != room:
             continue
         allowed = {inside.parts[0]} if room == "backends" and len(inside.parts) > 1 else set()
-        if "jax" in allowed:
-            allowed.add("jaxlib")
+        allowed |= {"jax": {"jaxlib"}, "flax": {"jax"}, "onnx": {"onnxruntime"}, "transformers": {"torch"}}.get(
+            next(iter(allowed), ""), set()
+        )
         used = {module.partition(".")[0] for module in imports(path)} & FRAMEWORKS
         assert used <= allowed, f"{path.relative_to(ROOT)} imports {used - allowed}"
 
@@ -87,14 +99,21 @@ def test_a_framework_is_imported_only_in_its_own_folder(room):
 def test_the_core_depends_on_numpy_and_array_api_compat_alone():
     assert [d.partition(">")[0] for d in PROJECT["project"]["dependencies"]] == ["numpy", "array-api-compat"]
     allowed = {"numpy", "array_api_compat", "multiact", *sys.stdlib_module_names}
+    optional = {
+        "cli.py": {"typer", "rich"},
+        "translation_command.py": {"typer", "rich"},
+        "plot.py": {"matplotlib"},
+        "symbolic.py": {"sympy"},
+    }
     for room, inside, path in sources():
-        if room == "multiact" and inside.name != "cli.py":
-            assert {m.partition(".")[0] for m in imports(path)} <= allowed, path.name
+        if room == "multiact":
+            more = optional.get(inside.name, set())
+            assert {m.partition(".")[0] for m in imports(path)} <= allowed | more, path.name
 
 
 def test_extras():
     extras = PROJECT["project"]["optional-dependencies"]
-    assert set(extras) == {"torch", "jax", "tensorflow", "keras", "conformance", "bench", "all", "dev"}
+    assert set(extras) == {"torch", "jax", "tensorflow", "keras", "flax", "conformance", "bench", "plot", "all", "dev"}
     assert set(dispatch.BUILTIN) - {"numpy"} <= set(extras)
     pinned = {line.partition("==")[0].lower().replace("_", "-") for line in constraints()}
     for name, requirements in extras.items():

@@ -17,8 +17,6 @@ from multiact.declaration import Axiswise, Elementwise
 
 POINTWISE = [n for n in ma.names() if ma.get(n).kind == "pointwise"]
 NEAR = np.linspace(-30.0, 30.0, 60001)
-FAR = np.logspace(1.5, 300, 600)
-GRID = np.concatenate([-FAR[::-1], NEAR, FAR])
 
 
 def settings(activation):
@@ -38,7 +36,7 @@ def derivative(activation, order, x, given):
 
 def jumps(activation, order, given):
     """Where the derivative of that order jumps on the near grid: every interval is bisected towards its larger change."""
-    low, high = NEAR[:-10:10].copy(), NEAR[10::10].copy()
+    low, high = NEAR[:-4:4].copy(), NEAR[4::4].copy()
     f_low, f_high = derivative(activation, order, low, given), derivative(activation, order, high, given)
     for _ in range(40):
         middle = low + (high - low) / 2
@@ -51,7 +49,7 @@ def jumps(activation, order, given):
 
 
 def kinks(activation, given):
-    return sorted({round(float(eval(k, {"__builtins__": {}, **vars(math)}, given)), 6) + 0.0 for k in activation.kinks})
+    return sorted({round(k, 6) for k in activation.kinks_at(given)})
 
 
 @pytest.mark.parametrize("name", ma.names())
@@ -77,64 +75,6 @@ def test_declaration_is_complete(name):
     for x in a.function.arguments[: 2 if a.kind == "gated" else 1]:
         first = a.function.partial(x)
         assert first is not None and first.partial(x) is not None, f"no second derivative in {x}"
-
-
-@pytest.mark.parametrize("name", POINTWISE)
-def test_range_is_the_closure_of_the_values(name):
-    a = ma.get(name)
-    if a.range is None:
-        assert any(p.default is None for p in a.parameters), "no range, though every parameter has a default"
-        return
-    values = a(GRID)
-    assert not np.isnan(values).any()
-    low, high = float(values.min()), float(values.max())
-    for measured, declared, sign in ((low, a.range[0], 1), (high, a.range[1], -1)):
-        if math.isinf(declared):
-            assert abs(measured) > 1e5 and measured * declared > 0
-        else:
-            assert sign * (measured - declared) >= -4 * math.ulp(declared), "a value outside the range"
-            assert abs(measured - declared) <= 1e-6 * max(1, abs(declared)), "the range is not attained"
-
-
-@pytest.mark.parametrize("name", POINTWISE)
-def test_limits(name):
-    a = ma.get(name)
-    if a.limits is None:
-        return
-    given = settings(a)
-    for x, limit in zip((-math.inf, math.inf), a.limits):
-        if limit is None:
-            continue
-        assert float(a(np.asarray(x), **given)) == pytest.approx(limit, rel=1e-15, abs=0), f"f({x})"
-        assert not math.isnan(a.derivative(np.asarray(x), **given))
-        far = float(a(np.asarray(math.copysign(1e300, x)), **given))
-        assert abs(far) > 100 if math.isinf(limit) else far == pytest.approx(limit, abs=1e-6)
-
-
-@pytest.mark.parametrize("name", POINTWISE)
-def test_monotonic(name):
-    a = ma.get(name)
-    if a.monotonic is None:
-        assert any(p.default is None for p in a.parameters)
-        return
-    values = a(NEAR)
-    steps = np.diff(values)
-    slack = 4 * np.spacing(np.abs(values[1:]))
-    rises, falls = bool((steps > slack).any()), bool((steps < -slack).any())
-    assert a.monotonic == (not (rises and falls)), f"rises: {rises}, falls: {falls}"
-
-
-@pytest.mark.parametrize("name", POINTWISE)
-def test_lipschitz_constant_is_the_largest_slope(name):
-    a = ma.get(name)
-    beside = [np.nextafter(k, side) for k in kinks(a, settings(a)) for side in (-math.inf, math.inf)]
-    slope = np.abs(a.derivative(np.asarray([*GRID, *beside]), **settings(a)))
-    assert not np.isnan(slope).any()
-    if a.lipschitz is None or math.isinf(a.lipschitz):
-        assert slope.max() > 1e5 or a.smoothness == "discontinuous", "bounded slope, but no Lipschitz constant"
-    else:
-        assert slope.max() <= a.lipschitz * (1 + 1e-12)
-        assert slope.max() >= a.lipschitz * (1 - 1e-6)
 
 
 @pytest.mark.parametrize("name", POINTWISE)
@@ -167,10 +107,13 @@ def test_derivatives_are_the_slopes_of_what_they_derive(name):
         at = x[away]
 
         def slope(order, wrt, at=at, given=given):
+            # of fourth order, for those that oscillate fast
             if wrt == "x":
-                return (derivative(a, order, at + h, given) - derivative(a, order, at - h, given)) / (2 * h)
-            up, down = {**given, wrt: given[wrt] + h}, {**given, wrt: given[wrt] - h}
-            return (derivative(a, order, at, up) - derivative(a, order, at, down)) / (2 * h)
+                moved = [derivative(a, order, at + k * h, given) for k in (-2, -1, 1, 2)]
+                return (moved[0] - 8 * moved[1] + 8 * moved[2] - moved[3]) / (12 * h)
+            # from one side: soft_exponential has other higher derivatives in alpha above 0 than below
+            moved = [derivative(a, order, at, {**given, wrt: given[wrt] + k * h}) for k in range(5)]
+            return sum(w * f for w, f in zip((-25, 48, -36, 16, -3), moved)) / (12 * h)
 
         for order in (1, 2):
             np.testing.assert_allclose(derivative(a, order, at, given), slope(order - 1, "x"), rtol=1e-6, atol=1e-8)
@@ -235,7 +178,7 @@ def test_a_definition_of_ones_own_is_at_once_everywhere(cube):
     for name in stubs.available():
         text = stubs.generate(name)
         assert "def test_cube(" in text and "test_third_power = test_cube" in text, name
-        assert ("class TestCube(" in text) == (name in ("torch", "keras")), name
+        assert ("class TestCube(" in text) == (name in ("torch", "keras", "flax")), name
     for name in dispatch.BUILTIN:
         if dispatch.installed(name):
             module = __import__(f"multiact.backends.{name}", fromlist=["backend"])
@@ -276,6 +219,39 @@ def test_a_definition_without_a_derivative_raises():
         with pytest.raises(ma.DefinitionError, match="cannot be a name"):
             ma.define(wrong, lambda xp, x, /: x, {"x": lambda xp, x, /: x})
     assert "test_bare" not in ma.names()
+
+
+@pytest.mark.parametrize(
+    ("value", "derivatives", "facts", "message"),
+    [
+        (3, None, {}, "the value must be a function, lambda xp, x, /: .... Received: 3"),
+        (None, {"x": 3}, {}, r"derivatives\['x'\] must be a function"),
+        (None, len, {}, "derivatives must be a dict"),
+        (None, {1: len}, {}, "a derivative is keyed by 'x'.* Received: 1"),
+        (lambda x: x, None, {}, "the value cannot be called as f\\(xp, x\\): too many positional arguments"),
+        (
+            None,
+            None,
+            {"parameters": {"a": 1}},
+            "the value does not take the parameter 'a'.*lambda xp, x, /, \\*, a: ...",
+        ),
+        (lambda xp, x, /, *, a: x, None, {}, "Declare it: parameters={'a': default}"),
+        (lambda xp, x, /, *, a=2.0: x, None, {}, "takes 'a', which is not declared. Add it: parameters={'a': 2.0}"),
+        (
+            lambda xp, x, /, *, a: x,
+            {"x": lambda xp, x, /, *, b: x},
+            {"parameters": {"a": 1}},
+            r"derivatives\['x'\] does not take the parameter 'a'; its signature is \(xp, x, /, \*, b\)",
+        ),
+        (None, None, {"parameters": {"a": "1"}}, "the default of a must be a number"),
+        (None, None, {"definiton": "x"}, "no field 'definiton'. Did you mean 'definition'"),
+    ],
+)
+def test_formulas_that_do_not_fit_are_refused_when_defined(value, derivatives, facts, message):
+    plain = lambda xp, x, /: x
+    with pytest.raises(ma.DefinitionError, match=message):
+        ma.define("test_refused", value or plain, derivatives or {"x": plain}, **facts)
+    assert "test_refused" not in ma.names()
 
 
 def test_unregistering_removes_name_and_aliases():

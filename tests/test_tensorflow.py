@@ -18,7 +18,8 @@ import ml_dtypes
 import mpmath
 
 from multiact.backends.tensorflow import adapter, backend, namespace
-from multiact.backends.tensorflow.harness import NATIVES, harness
+from multiact.backends.tensorflow.harness import harness
+from multiact.natives import table
 
 POINTS = [-3.0, -0.7, 0.0, 0.4, 2.5]
 BFLOAT16 = ml_dtypes.bfloat16
@@ -63,8 +64,8 @@ def forward(f, order=1):
     return tangent
 
 
-def same(got, wanted, rtol=1e-6):
-    np.testing.assert_allclose(np.asarray(got, np.float64), np.asarray(wanted, np.float64), rtol=rtol, atol=1e-12)
+def same(got, wanted, rtol=1e-6, atol=1e-12):
+    np.testing.assert_allclose(np.asarray(got, np.float64), np.asarray(wanted, np.float64), rtol=rtol, atol=atol)
 
 
 @pytest.fixture(scope="module")
@@ -754,15 +755,23 @@ def test_the_harness_differentiates_in_parameters_and_along_directions():
 
 def test_the_natives_of_the_harness_are_our_functions():
     x = np.linspace(-3, 3, 25)
-    for name in NATIVES:
-        activation = registry.get(name)
-        (native,) = harness.natives(activation)
-        same(
-            harness.evaluate(native.call, [x], dtype="float64").values,
-            harness.evaluate(harness.function(activation), [x], dtype="float64").values,
-            rtol=1e-6,  # TensorFlow's GELU has the error of a constant in float32
-        )
-    assert harness.natives(registry.get("mish")) == ()
+    names = dict.fromkeys(e.activation for e in table("tensorflow") if e.activation in registry.names())
+    for activation in map(registry.get, names):
+        for native in harness.natives(activation):
+            inputs = [x, x[::-1]] if activation.kind == "gated" else [x]
+            ours = partial(harness.function(activation), **native.parameters, **_side(activation))
+            same(
+                harness.evaluate(native.call, inputs, dtype="float64").values,
+                harness.evaluate(ours, inputs, dtype="float64").values,
+                rtol=1e-6,  # TensorFlow's GELU has the error of a constant in float32
+                atol=1e-9,
+            )
+    assert harness.natives(registry.get("snake")) == ()
+
+
+def _side(activation):
+    """With two inputs, the value first."""
+    return {"gate": "second"} if activation.kind == "gated" else {}
 
 
 def test_the_harness_says_what_it_can_do():

@@ -82,8 +82,11 @@ def gradients(function, *arguments):
 def test_gradients_of_every_activation(name):
     """Reverse and forward mode, batched too, and double backward, in the input and in every parameter."""
     activation, function = positional(name)
-    x = (POINTS.reshape(3, 4) if activation.kind != "pointwise" else POINTS).clone().requires_grad_()
-    parameters = [torch.tensor(v, dtype=DOUBLE, requires_grad=True) for v in defaults(activation)]
+    x = (POINTS.reshape(3, 2, 2) if activation.kind != "pointwise" else POINTS).clone().requires_grad_()
+    given = defaults(activation)
+    if name == "soft_exponential":
+        given = [0.5]  # at 0 its higher derivatives in alpha are others above than below
+    parameters = [torch.tensor(v, dtype=DOUBLE, requires_grad=True) for v in given]
     assert torch.autograd.gradcheck(
         function, (x, *parameters), check_forward_ad=True, check_batched_grad=True, check_batched_forward_grad=True
     )
@@ -205,7 +208,7 @@ def test_half_parameter_gradient_is_summed_in_float32():
 def test_only_the_input_is_saved_for_backward(name):
     _, function = positional(name)
     saved = []
-    x = torch.randn(8, 16, dtype=torch.bfloat16, requires_grad=True)
+    x = torch.randn(2, 4, 16, dtype=torch.bfloat16, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         function(x, *defaults(ma.get(name)))
     assert sum(t.numel() * t.element_size() for t in saved) == x.numel() * x.element_size()
@@ -544,7 +547,7 @@ def test_other_dtypes_raise(dtype):
     ],
 )
 def test_errors_of_modules(make, message):
-    with pytest.raises(ma.ParameterError, match=message):
+    with pytest.raises((ma.ParameterError, ma.ShapeError), match=message):
         make()
 
 

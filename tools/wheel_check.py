@@ -22,13 +22,15 @@ CASES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "": (("numpy",), {}),
     "conformance": (("numpy",), {}),
     "bench": (("numpy",), {}),
+    "plot": (("numpy",), {}),
     "torch": (("numpy", "torch"), {}),
     "jax": (("numpy", "jax"), {}),
     "tensorflow": (("numpy", "tensorflow", "keras"), {"KERAS_BACKEND": "tensorflow"}),
     "keras": (("numpy",), {}),
+    "flax": (("numpy", "jax", "flax"), {}),
     "keras,torch": (("numpy", "torch", "keras"), {"KERAS_BACKEND": "torch"}),
 }
-BACKENDS = ("torch", "jax", "tensorflow", "keras", "numpy")
+BACKENDS = ("torch", "jax", "tensorflow", "keras", "flax", "numpy")
 
 
 def build(folder: Path) -> Path:
@@ -125,6 +127,11 @@ def use(backend: str) -> None:
         import jax
 
         got = [float(module.gelu(jax.numpy.float32(1))), float(jax.grad(module.gelu)(1.0))]
+    elif backend == "flax":
+        import jax
+
+        layer = module.GELU()
+        got = [float(layer(jax.numpy.float32(1))), float(jax.grad(layer)(1.0))]
     elif backend == "tensorflow":
         import tensorflow as tf
 
@@ -153,11 +160,15 @@ def refused(backend: str, extra: str) -> None:
 
 
 def command_line(extra: str) -> None:
-    """`multiact list` runs with typer and rich, and names the extra without."""
+    """`multiact list` and `multiact plot` run with what they need, and name the extra without."""
     script = Path(sys.executable).with_name("multiact")
     done = subprocess.run([script, "list"], capture_output=True, text=True, check=False)
-    if extra in ("conformance", "bench"):
+    if extra in ("conformance", "bench", "plot"):
         assert done.returncode == 0 and "leaky_relu" in done.stdout, done.stderr
+        plot = [script, "plot", "gelu", "--output", Path(sys.prefix) / "gelu.svg"]
+        done = subprocess.run(plot, capture_output=True, text=True, check=False)
+        assert done.returncode == (extra != "plot"), done.stderr
+        assert extra == "plot" or "pip install 'multiact[plot]'" in done.stderr, done.stderr
     else:
         assert done.returncode == 1 and "pip install 'multiact[conformance]'" in done.stderr, done.stderr
     if extra == "conformance":

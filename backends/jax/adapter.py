@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from multiact.declaration import Array, Axiswise, Elementwise, widen
-from multiact.exports import BackendBase
+from multiact.exports import BackendBase, check_generator
 
 
 class JaxBackend(BackendBase):
@@ -24,6 +24,10 @@ class JaxBackend(BackendBase):
 
     def dtype(self, x: Array) -> str:
         return "float32" if isinstance(x, float) else str(jnp.asarray(x).dtype)
+
+    def uniform(self, like: Array, dtype: str, rng: Any) -> Array:
+        check_generator(self.name, rng, (jax.Array,), "a key, for example jax.random.key(0)")
+        return jax.random.uniform(rng, jnp.shape(like), dtype)
 
     def register_elementwise(self, function: Elementwise) -> Callable[..., Array]:
         @jax.custom_jvp
@@ -58,27 +62,28 @@ class JaxBackend(BackendBase):
         return entry
 
     def register_axiswise(self, function: Axiswise) -> Callable[..., Array]:
-        rules: dict[int, Callable[..., Array]] = {}
+        rules: dict[tuple[int, ...], Callable[..., Array]] = {}
 
-        def make(axis: int) -> Callable[..., Array]:
+        def make(options: Mapping[str, int]) -> Callable[..., Array]:
             @jax.custom_jvp
             def call(*arguments: Array) -> Array:
-                return function.evaluate(jnp, *arguments, axis=axis)
+                return function.evaluate(jnp, *arguments, **options)
 
             def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
                 dtype = widen(jnp, primals[0]).dtype
                 wide = [p.astype(dtype) for p in primals]
                 directions = [None if isinstance(t, SymbolicZero) else t.astype(dtype) for t in tangents]
-                tangent = function.jvp(jnp, wide, call(*wide), directions, axis=axis)
+                tangent = function.jvp(jnp, wide, call(*wide), directions, **options)
                 return call(*primals), tangent.astype(primals[0].dtype)
 
             call.defjvp(rule, symbolic_zeros=True)
             return jax.jit(call)
 
-        def entry(*arguments: Array, axis: int) -> Array:
-            if axis not in rules:
-                rules[axis] = make(axis)
-            return rules[axis](*arguments)
+        def entry(*arguments: Array, **options: int) -> Array:
+            key = tuple(options[name] for name in function.options)
+            if key not in rules:
+                rules[key] = make(options)
+            return rules[key](*arguments)
 
         return entry
 

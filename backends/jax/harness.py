@@ -13,6 +13,7 @@ import numpy as np
 
 from multiact import cache
 from multiact.declaration import Activation, Array
+from multiact.natives import peers
 from multiact.protocols import Native, Result
 
 from .adapter import backend
@@ -109,7 +110,7 @@ class JaxHarness:
         return backend.function(activation)
 
     def natives(self, activation: Activation) -> Sequence[Native]:
-        return _natives().get(activation.name, ())
+        return peers(self.name, activation.name)
 
     def evaluate(
         self,
@@ -154,46 +155,6 @@ def _flushes() -> tuple[str, ...]:
             if float(halved) == 0 or float(doubled) == 0:
                 lost.append(dtype)
     return tuple(lost)
-
-
-@lru_cache(maxsize=1)
-def _natives() -> dict[str, tuple[Native, ...]]:
-    nn = jax.nn
-
-    def native(name: str, call: Function, **parameters: float) -> Native:
-        return Native(f"jax.nn.{name}", call, parameters)
-
-    def swiglu(value: Array, gate: Array) -> Array:
-        return value * nn.silu(gate)
-
-    table = {
-        "identity": [native("identity", nn.identity)],
-        "relu": [native("relu", nn.relu)],
-        "relu6": [native("relu6", nn.relu6)],
-        "leaky_relu": [native("leaky_relu", nn.leaky_relu, negative_slope=0.01)],
-        "elu": [native("elu", nn.elu)],
-        "celu": [native("celu", nn.celu)],
-        "selu": [native("selu", nn.selu)],
-        "gelu": [native("gelu(approximate=False)", partial(nn.gelu, approximate=False))],
-        "gelu_tanh": [native("gelu", nn.gelu)],
-        "silu": [native("silu", nn.silu)],
-        "mish": [native("mish", nn.mish)],
-        "softplus": [native("softplus", nn.softplus)],
-        "softsign": [native("soft_sign", nn.soft_sign)],
-        "sigmoid": [native("sigmoid", nn.sigmoid)],
-        "tanh": [native("tanh", nn.tanh)],
-        "log_sigmoid": [native("log_sigmoid", nn.log_sigmoid)],
-        "hard_sigmoid": [native("hard_sigmoid", nn.hard_sigmoid)],
-        "hard_swish": [native("hard_swish", nn.hard_swish)],
-        "hard_tanh": [native("hard_tanh", nn.hard_tanh)],
-        "squareplus": [native("squareplus", nn.squareplus)],
-        "exponential": [Native("jax.numpy.exp", jnp.exp)],
-        "swiglu": [Native("value * jax.nn.silu(gate)", swiglu)],
-        "glu": [Native("value * jax.nn.sigmoid(gate)", lambda value, gate: value * nn.sigmoid(gate))],
-        "softmax": [native("softmax", nn.softmax)],
-        "log_softmax": [native("log_softmax", nn.log_softmax)],
-    }
-    return {name: tuple(found) for name, found in table.items()}
 
 
 harness = JaxHarness()

@@ -28,8 +28,9 @@ except ModuleNotFoundError as error:
     ) from error
 
 from .adapter import backend, get, register_all
+from .layers import Gated
 
-__all__ = ["backend", "get"]
+__all__ = ["Gated", "backend", "get"]
 
 register_all()
 
@@ -39,4 +40,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*listing(backend), "get"])
+    return sorted([*listing(backend), "Gated", "get"])

@@ -5,14 +5,114 @@ from typing import Any, Literal, TypeVar
 
 from .adapter import backend as backend
 from .adapter import get as get
+from .layers import Gated as Gated
 
+def abs(x: Any, /) -> Any:
+    r""":math:`|x|`"""
+def acon_c(x: Any, /, *, p1: float | Any = 1.0, p2: float | Any = 0.0, beta: float | Any = 1.0) -> Any:
+    r""":math:`(p_1 - p_2) x\, \sigma(\beta (p_1 - p_2) x) + p_2 x`"""
+def aplu(
+    x: Any,
+    /,
+    *,
+    a1: float | Any = -0.125,
+    b1: float | Any = -0.5,
+    a2: float | Any = -0.125,
+    b2: float | Any = 0.5,
+) -> Any:
+    r""":math:`\max(x, 0) + \sum_s a_s \max(b_s - x, 0)`"""
+def arctan(x: Any, /) -> Any:
+    r""":math:`\arctan x`"""
+def aria2(x: Any, /, *, alpha: float | Any = 1.5, beta: float | Any = 2.0) -> Any:
+    r""":math:`x \left(1 + e^{-\beta x}\right)^{-\alpha}`"""
+def asinh(x: Any, /) -> Any:
+    r""":math:`\operatorname{arsinh} x = \ln\left(x + \sqrt{x^2 + 1}\right)`"""
+def bent_identity(x: Any, /) -> Any:
+    r""":math:`\frac{\sqrt{x^2 + 1} - 1}{2} + x`"""
+def beta_mish(x: Any, /, *, beta: float | Any = 1.5) -> Any:
+    r""":math:`x \tanh\left(\beta \ln(1 + e^x)\right)`"""
+def bilinear(
+    x: Any,
+    other: Any | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> Any:
+    r""":math:`a\, b`"""
+def bounded_relu(x: Any, /, *, max_val: float | Any = 1.0) -> Any:
+    r""":math:`\min(\max(x, 0), a)`"""
 def celu(x: Any, /, *, alpha: float | Any = 1.0) -> Any:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^{x / \alpha} - 1) & x \le 0 \end{cases}`"""
+def clipped_gelu(x: Any, /, *, min_val: float | Any = -10.0, max_val: float | Any = 10.0) -> Any:
+    r""":math:`\min(\max(x\, \Phi(x), a), b)`"""
+def cloglog(x: Any, /) -> Any:
+    r""":math:`1 - e^{-e^x}`"""
+def colu(x: Any, /) -> Any:
+    r""":math:`\frac{x}{1 - x e^{-(x + e^x)}}`"""
+def cosine(x: Any, /) -> Any:
+    r""":math:`\cos x`"""
+def crelu(x: Any, /, *, axis: int = -1) -> Any:
+    r""":math:`[\max(x, 0), \max(-x, 0)]`"""
+def derf(
+    x: Any,
+    /,
+    *,
+    alpha: float | Any = 0.5,
+    shift: float | Any = 0.0,
+    weight: float | Any = 1.0,
+    bias: float | Any = 0.0,
+) -> Any:
+    r""":math:`w \operatorname{erf}(\alpha x + s) + b`"""
+def dish(x: Any, /) -> Any:
+    r""":math:`\frac{x}{2} \left(1 + \frac{x}{\sqrt{1 + x^2}}\right)`"""
+def dsilu(x: Any, /) -> Any:
+    r""":math:`\sigma(x) \left(1 + x \left(1 - \sigma(x)\right)\right)`"""
+def dyt(x: Any, /, *, alpha: float | Any = 0.5, weight: float | Any = 1.0, bias: float | Any = 0.0) -> Any:
+    r""":math:`w \tanh(\alpha x) + b`"""
+def e_swish(x: Any, /, *, beta: float | Any = 1.5) -> Any:
+    r""":math:`\beta x\, \sigma(x)`"""
+def elish(x: Any, /) -> Any:
+    r""":math:`\begin{cases} \frac{x}{1 + e^{-x}} & x > 0 \\ \frac{e^x - 1}{1 + e^{-x}} & x \le 0 \end{cases}`"""
 def elu(x: Any, /, *, alpha: float | Any = 1.0) -> Any:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}`"""
+def entmax15(x: Any, /, *, axis: int = -1) -> Any:
+    r""":math:`(x_i / 2 - \tau)_+^2, \quad \tau: \sum_j (x_j / 2 - \tau)_+^2 = 1`"""
+def entmax_alpha(x: Any, /, *, alpha: float | Any = 1.5, axis: int = -1) -> Any:
+    r""":math:`((\alpha - 1) x_i - \tau)_+^{1 / (\alpha - 1)}, \quad \tau: \text{the sum is } 1`"""
+def erf(x: Any, /) -> Any:
+    r""":math:`\operatorname{erf} x = \frac{2}{\sqrt\pi} \int_0^x e^{-t^2}\, dt`"""
+def erfact(x: Any, /, *, alpha: float | Any = 0.75, beta: float | Any = 0.75) -> Any:
+    r""":math:`x \operatorname{erf}\left(\alpha e^{\beta x}\right)`"""
 def exponential(x: Any, /) -> Any:
     r""":math:`e^x`"""
-def gelu(x: Any, /, *, approximate: Literal['none', 'tanh'] = 'none') -> Any:
+def finer(x: Any, /, *, omega: float | Any = 30.0) -> Any:
+    r""":math:`\sin(\omega (|x| + 1) x)`"""
+def fts(x: Any, /, *, threshold: float | Any = -0.2) -> Any:
+    r""":math:`\frac{\max(x, 0)}{1 + e^{-x}} + T`"""
+def gaussian(x: Any, /, *, sigma: float | Any = 1.0) -> Any:
+    r""":math:`e^{-x^2 / (2 \sigma^2)}`"""
+def gcu(x: Any, /) -> Any:
+    r""":math:`x \cos x`"""
+def geglu(
+    x: Any,
+    other: Any | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> Any:
+    r""":math:`a\, b\, \Phi(b)`"""
+def geglu_tanh(
+    x: Any,
+    other: Any | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> Any:
+    r""":math:`a\, \tfrac{b}{2}\left(1 + \tanh\left(\sqrt{2/\pi}\,(b + 0.044715\, b^3)\right)\right)`"""
+def gelu(x: Any, /, *, approximate: Literal['none', 'tanh', 'sigmoid'] = 'none') -> Any:
     r""":math:`x\, \Phi(x)`"""
 def gelu_tanh(x: Any, /) -> Any:
     r""":math:`\tfrac{x}{2}\left(1 + \tanh\left(\sqrt{2/\pi}\,(x + 0.044715\, x^3)\right)\right)`"""
@@ -25,54 +125,236 @@ def glu(
     gate: Literal['first', 'second', 'interleaved'] = 'second',
 ) -> Any:
     r""":math:`a\, \sigma(b)`"""
+def golu(x: Any, /) -> Any:
+    r""":math:`x\, e^{-e^{-x}}`"""
+def gtu(
+    x: Any,
+    other: Any | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> Any:
+    r""":math:`\tanh(a)\, \sigma(b)`"""
+def gudermannian(x: Any, /) -> Any:
+    r""":math:`2 \arctan\left(\tanh\frac{x}{2}\right)`"""
+def gumbel_softmax(
+    x: Any,
+    /,
+    *,
+    temperature: float | Any = 1.0,
+    noise: float | Any | None = None,
+    hard: Literal[False, True] = False,
+    axis: int = -1,
+    rng: Any = None,
+) -> Any:
+    r""":math:`\frac{e^{(x_i + g_i) / T}}{\sum_j e^{(x_j + g_j) / T}}, \quad g_i \sim \operatorname{Gumbel}(0, 1)`"""
+def hard_elish(x: Any, /) -> Any:
+    r""":math:`\begin{cases} x\, h(x) & x > 0 \\ (e^x - 1)\, h(x) & x \le 0 \end{cases},\ h(x) = \min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
+def hard_mish(x: Any, /) -> Any:
+    r""":math:`\tfrac{x}{2} \min(\max(x + 2, 0), 2)`"""
 def hard_shrink(x: Any, /, *, lambd: float | Any = 0.5) -> Any:
     r""":math:`\begin{cases} x & |x| > \lambda \\ 0 & |x| \le \lambda \end{cases}`"""
-def hard_sigmoid(x: Any, /) -> Any:
-    r""":math:`\min\left(\max\left(\tfrac{x}{6} + \tfrac12, 0\right), 1\right)`"""
+def hard_sigmoid(x: Any, /, *, width: float | Any = 6.0, offset: float | Any = 0.5) -> Any:
+    r""":math:`\min\left(\max\left(\tfrac{x}{w} + c, 0\right), 1\right)`"""
+def hard_sigmoid_legacy(x: Any, /) -> Any:
+    r""":math:`\min\left(\max\left(\tfrac{x}{5} + \tfrac12, 0\right), 1\right)`"""
 def hard_swish(x: Any, /) -> Any:
     r""":math:`x \min\left(\max\left(\tfrac{x}{6} + \tfrac12, 0\right), 1\right)`"""
 def hard_tanh(x: Any, /, *, min_val: float | Any = -1.0, max_val: float | Any = 1.0) -> Any:
     r""":math:`\min(\max(x, a), b)`"""
+def hardmax(x: Any, /, *, axis: int = -1) -> Any:
+    r""":math:`[i = \min \operatorname{arg\,max}_j x_j]`"""
 def identity(x: Any, /) -> Any:
     r""":math:`x`"""
+def isrlu(x: Any, /, *, alpha: float | Any = 1.0) -> Any:
+    r""":math:`\begin{cases} x & x > 0 \\ \frac{x}{\sqrt{1 + \alpha x^2}} & x \le 0 \end{cases}`"""
+def isru(x: Any, /, *, alpha: float | Any = 1.0) -> Any:
+    r""":math:`\frac{x}{\sqrt{1 + \alpha x^2}}`"""
+def laplace(x: Any, /, *, mu: float | Any = 0.7071067811865476, sigma: float | Any = 0.28209479177387814) -> Any:
+    r""":math:`\frac12 \left(1 + \operatorname{erf}\left(\frac{x - \mu}{\sigma \sqrt 2}\right)\right)`"""
 def leaky_relu(x: Any, /, *, negative_slope: float | Any = 0.01) -> Any:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha x & x \le 0 \end{cases}`"""
+def lecun_tanh(x: Any, /) -> Any:
+    r""":math:`1.7159 \tanh\left(\tfrac23 x\right)`"""
+def lisht(x: Any, /) -> Any:
+    r""":math:`x \tanh x`"""
 def log_sigmoid(x: Any, /) -> Any:
     r""":math:`-\ln(1 + e^{-x})`"""
 def log_softmax(x: Any, /, *, temperature: float | Any = 1.0, axis: int = -1) -> Any:
     r""":math:`\frac{x_i}{T} - \ln \sum_j e^{x_j / T}`"""
+def logish(x: Any, /) -> Any:
+    r""":math:`x \ln(1 + \sigma(x))`"""
+def maxout(x: Any, /, *, axis: int = -1, pool_size: int = 2) -> Any:
+    r""":math:`y_i = \max_{k i \le j < k (i + 1)} x_j`"""
+def mila(x: Any, /, *, beta: float | Any = -0.25) -> Any:
+    r""":math:`x \tanh\left(\ln(1 + e^{\beta + x})\right)`"""
 def mish(x: Any, /) -> Any:
     r""":math:`x \tanh\left(\ln(1 + e^x)\right)`"""
+def mpelu(x: Any, /, *, alpha: float | Any = 1.0, beta: float | Any = 1.0) -> Any:
+    r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^{\beta x} - 1) & x \le 0 \end{cases}`"""
+def nlrelu(x: Any, /, *, beta: float | Any = 1.0) -> Any:
+    r""":math:`\ln(1 + \beta \max(x, 0))`"""
+def pau(
+    x: Any,
+    /,
+    *,
+    p0: float | Any = 0.0335583603,
+    p1: float | Any = 0.505000375,
+    p2: float | Any = 1.65343934,
+    p3: float | Any = 2.01001052,
+    p4: float | Any = 0.931901999,
+    p5: float | Any = 0.152424124,
+    q1: float | Any = 0.0,
+    q2: float | Any = 3.98021568,
+    q3: float | Any = 0.0,
+    q4: float | Any = 0.301830109,
+) -> Any:
+    r""":math:`\frac{\sum_{i=0}^{m} p_i x^i}{1 + \left|\sum_{j=1}^{n} q_j x^j\right|}`"""
+def pelu(x: Any, /, *, alpha: float | Any = 1.0, beta: float | Any = 1.0) -> Any:
+    r""":math:`\begin{cases} \frac{\alpha}{\beta} x & x > 0 \\ \alpha (e^{x / \beta} - 1) & x \le 0 \end{cases}`"""
+def penalized_tanh(x: Any, /, *, alpha: float | Any = 0.25) -> Any:
+    r""":math:`\begin{cases} \tanh x & x > 0 \\ \alpha \tanh x & x \le 0 \end{cases}`"""
+def phish(x: Any, /) -> Any:
+    r""":math:`x \tanh\left(x\, \Phi(x)\right)`"""
+def poly_relu(
+    x: Any,
+    /,
+    *,
+    a0: float | Any = 0.0,
+    a1: float | Any = 0.3333333333333333,
+    a2: float | Any = 0.3333333333333333,
+    a3: float | Any = 0.3333333333333333,
+) -> Any:
+    r""":math:`\sum_{i=0}^{3} a_i \max(x, 0)^i`"""
 def prelu(x: Any, /, *, negative_slope: float | Any = 0.25) -> Any:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha x & x \le 0 \end{cases}`"""
+def pserf(x: Any, /, *, gamma: float | Any = 1.25, delta: float | Any = 0.85) -> Any:
+    r""":math:`x \operatorname{erf}\left(\gamma \ln(1 + e^{\delta x})\right)`"""
 def quick_gelu(x: Any, /) -> Any:
     r""":math:`x\, \sigma(1.702 x)`"""
+def reglu(
+    x: Any,
+    other: Any | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> Any:
+    r""":math:`a \max(b, 0)`"""
+def reglu2(
+    x: Any,
+    other: Any | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> Any:
+    r""":math:`a \max(b, 0)^2`"""
 def relu(x: Any, /) -> Any:
     r""":math:`\max(x, 0)`"""
 def relu6(x: Any, /) -> Any:
     r""":math:`\min(\max(x, 0), 6)`"""
 def relu_squared(x: Any, /) -> Any:
     r""":math:`\max(x, 0)^2`"""
+def rrelu(
+    x: Any,
+    /,
+    *,
+    lower: float | Any = 0.125,
+    upper: float | Any = 0.3333333333333333,
+    noise: float | Any = 0.5,
+    training: bool = False,
+    rng: Any = None,
+) -> Any:
+    r""":math:`\begin{cases} x & x > 0 \\ (l + n (u - l))\, x & x \le 0 \end{cases}, \quad n \sim U(0, 1)`"""
+def seglu(
+    x: Any,
+    other: Any | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> Any:
+    r""":math:`a\, \operatorname{selu}(b)`"""
 def selu(x: Any, /) -> Any:
     r""":math:`\lambda \begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}`"""
+def serf(x: Any, /) -> Any:
+    r""":math:`x \operatorname{erf}\left(\ln(1 + e^x)\right)`"""
 def sigmoid(x: Any, /) -> Any:
     r""":math:`\frac{1}{1 + e^{-x}}`"""
 def silu(x: Any, /, *, beta: float | Any = 1.0) -> Any:
     r""":math:`x\, \sigma(\beta x)`"""
+def sinc(x: Any, /) -> Any:
+    r""":math:`\frac{\sin x}{x}`"""
+def sine(x: Any, /, *, omega: float | Any = 1.0) -> Any:
+    r""":math:`\sin(\omega x)`"""
+def sine_relu(x: Any, /, *, epsilon: float | Any = 0.01) -> Any:
+    r""":math:`\begin{cases} x & x > 0 \\ \epsilon (\sin x - \cos x) & x \le 0 \end{cases}`"""
+def sinlu(x: Any, /, *, a: float | Any = 1.0, b: float | Any = 1.0) -> Any:
+    r""":math:`(x + a \sin(b x))\, \sigma(x)`"""
+def siren(x: Any, /, *, omega: float | Any = 30.0) -> Any:
+    r""":math:`\sin(\omega x)`"""
+def smelu(x: Any, /, *, beta: float | Any = 1.0) -> Any:
+    r""":math:`\begin{cases} 0 & x \le -\beta \\ \frac{(x + \beta)^2}{4 \beta} & |x| < \beta \\ x & x \ge \beta \end{cases}`"""
+def smish(x: Any, /) -> Any:
+    r""":math:`x \tanh\left(\ln(1 + \sigma(x))\right)`"""
+def smu(x: Any, /, *, alpha: float | Any = 0.25, mu: float | Any = 1000000.0) -> Any:
+    r""":math:`\frac{(1 + \alpha) x + (1 - \alpha) x \operatorname{erf}(\mu (1 - \alpha) x)}{2}`"""
 def snake(x: Any, /, *, alpha: float | Any = 1.0) -> Any:
     r""":math:`x + \frac{1}{\alpha} \sin^2(\alpha x)`"""
+def snake_beta(x: Any, /, *, alpha: float | Any = 1.0, beta: float | Any = 1.0) -> Any:
+    r""":math:`x + \frac{1}{\beta} \sin^2(\alpha x)`"""
+def soft_clipping(x: Any, /, *, alpha: float | Any = 0.5) -> Any:
+    r""":math:`\frac{1}{\alpha} \ln\frac{1 + e^{\alpha x}}{1 + e^{\alpha (x - 1)}}`"""
+def soft_exponential(x: Any, /, *, alpha: float | Any = 0.0) -> Any:
+    r""":math:`\begin{cases} -\frac{1}{\alpha} \ln(1 - \alpha (x + \alpha)) & \alpha < 0 \\ x & \alpha = 0 \\ \frac{1}{\alpha} (e^{\alpha x} - 1) + \alpha & \alpha > 0 \end{cases}`"""
 def soft_shrink(x: Any, /, *, lambd: float | Any = 0.5) -> Any:
     r""":math:`\operatorname{sign}(x) \max(|x| - \lambda, 0)`"""
+def softcap(x: Any, /, *, cap: float | Any = 30.0) -> Any:
+    r""":math:`c \tanh\left(\frac{x}{c}\right)`"""
 def softmax(x: Any, /, *, temperature: float | Any = 1.0, axis: int = -1) -> Any:
     r""":math:`\frac{e^{x_i / T}}{\sum_j e^{x_j / T}}`"""
+def softmax1(x: Any, /, *, axis: int = -1) -> Any:
+    r""":math:`\frac{e^{x_i}}{1 + \sum_j e^{x_j}}`"""
+def softmax2d(x: Any, /, *, temperature: float | Any = 1.0) -> Any:
+    r""":math:`\frac{e^{x_c / T}}{\sum_{c'} e^{x_{c'} / T}}`"""
 def softmin(x: Any, /, *, temperature: float | Any = 1.0, axis: int = -1) -> Any:
     r""":math:`\frac{e^{-x_i / T}}{\sum_j e^{-x_j / T}}`"""
 def softplus(x: Any, /, *, beta: float | Any = 1.0) -> Any:
     r""":math:`\frac{1}{\beta} \ln\left(1 + e^{\beta x}\right)`"""
 def softsign(x: Any, /) -> Any:
     r""":math:`\frac{x}{1 + |x|}`"""
+def solu(x: Any, /, *, axis: int = -1) -> Any:
+    r""":math:`x_i \frac{e^{x_i}}{\sum_j e^{x_j}}`"""
+def sparse_plus(x: Any, /) -> Any:
+    r""":math:`\begin{cases} 0 & x \le -1 \\ \frac{(x + 1)^2}{4} & |x| < 1 \\ x & x \ge 1 \end{cases}`"""
+def sparse_sigmoid(x: Any, /) -> Any:
+    r""":math:`\min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
+def sparsemax(x: Any, /, *, axis: int = -1) -> Any:
+    r""":math:`\operatorname{arg\,min}_{p \in \Delta} \lVert p - x \rVert^2`"""
+def sqnl(x: Any, /) -> Any:
+    r""":math:`\begin{cases} x - x^2 / 4 & 0 \le x \le 2 \\ x + x^2 / 4 & -2 \le x < 0 \\ \operatorname{sign} x & |x| > 2 \end{cases}`"""
+def sqrt_softplus(x: Any, /) -> Any:
+    r""":math:`\sqrt{\ln(1 + e^x)}`"""
 def squareplus(x: Any, /, *, b: float | Any = 4.0) -> Any:
     r""":math:`\tfrac12\left(x + \sqrt{x^2 + b}\right)`"""
+def squash(x: Any, /, *, axis: int = -1) -> Any:
+    r""":math:`\frac{\lVert x \rVert^2}{1 + \lVert x \rVert^2} \frac{x_i}{\lVert x \rVert}`"""
+def srelu(
+    x: Any,
+    /,
+    *,
+    t_left: float | Any = 0.0,
+    a_left: float | Any = 0.2,
+    t_right: float | Any = 1.0,
+    a_right: float | Any = 1.0,
+) -> Any:
+    r""":math:`\begin{cases} t_r + a_r (x - t_r) & x \ge t_r \\ x & t_l < x < t_r \\ t_l + a_l (x - t_l) & x \le t_l \end{cases}`"""
+def star_relu(x: Any, /, *, scale: float | Any = 0.8944, bias: float | Any = -0.4472) -> Any:
+    r""":math:`s \max(x, 0)^2 + b`"""
+def step(x: Any, /) -> Any:
+    r""":math:`\begin{cases} 1 & x > 0 \\ 0 & x \le 0 \end{cases}`"""
 def swiglu(
     x: Any,
     other: Any | None = None,
@@ -83,15 +365,53 @@ def swiglu(
     gate: Literal['first', 'second', 'interleaved'] = 'first',
 ) -> Any:
     r""":math:`b\; a\, \sigma(\beta a)`"""
+def swiglu_oai(
+    x: Any,
+    other: Any | None = None,
+    /,
+    *,
+    alpha: float | Any = 1.702,
+    limit: float | Any = 7.0,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'interleaved',
+) -> Any:
+    r""":math:`(\min(\max(b, -l), l) + 1)\; g\, \sigma(\alpha g), \quad g = \min(a, l)`"""
+def symlog(x: Any, /) -> Any:
+    r""":math:`\operatorname{sign}(x) \ln(1 + |x|)`"""
 def tanh(x: Any, /) -> Any:
     r""":math:`\tanh x`"""
 def tanh_shrink(x: Any, /) -> Any:
     r""":math:`x - \tanh x`"""
+def taylor_softmax(x: Any, /, *, axis: int = -1) -> Any:
+    r""":math:`\frac{1 + x_i + x_i^2 / 2}{\sum_j (1 + x_j + x_j^2 / 2)}`"""
+def telu(x: Any, /) -> Any:
+    r""":math:`x \tanh(e^x)`"""
 def threshold(x: Any, /, *, threshold: float | Any, value: float | Any) -> Any:
     r""":math:`\begin{cases} x & x > t \\ v & x \le t \end{cases}`"""
+def thresholded_relu(x: Any, /, *, threshold: float | Any = 1.0) -> Any:
+    r""":math:`\begin{cases} x & x > t \\ 0 & x \le t \end{cases}`"""
+def tlu(x: Any, /, *, tau: float | Any = 0.0) -> Any:
+    r""":math:`\max(x, \tau)`"""
+def wire(x: Any, /, *, omega: float | Any = 20.0, sigma: float | Any = 10.0) -> Any:
+    r""":math:`\cos(\omega x)\, e^{-(\sigma x)^2}`"""
+def xielu(x: Any, /, *, alpha_p: float | Any = 0.8, alpha_n: float | Any = 0.8, beta: float | Any = 0.5) -> Any:
+    r""":math:`\begin{cases} \alpha_p x^2 + \beta x & x > 0 \\ \alpha_n (e^x - 1 - x) + \beta x & x \le 0 \end{cases}`"""
+apl = aplu
+arcsinh = asinh
+atan = arctan
+binary_step = step
+brelu = bounded_relu
+cos = cosine
+dynamic_erf = derf
+dynamic_tanh = dyt
+entmax_bisect = entmax_alpha
+eswish = e_swish
 exp = exponential
+flatten_t_swish = fts
+gelu_10 = clipped_gelu
 gelu_fast_approx = quick_gelu
 gelu_new = gelu_tanh
+h_mish = hard_mish
 h_sigmoid = hard_sigmoid
 h_swish = hard_swish
 hard_silu = hard_swish
@@ -99,21 +419,243 @@ hardshrink = hard_shrink
 hardsigmoid = hard_sigmoid
 hardswish = hard_swish
 hardtanh = hard_tanh
+heaviside = step
+leaky_tanh = penalized_tanh
 linear = identity
 logistic = sigmoid
 logsigmoid = log_sigmoid
 lrelu = leaky_relu
+pade = pau
+quiet_softmax = softmax1
+rational = pau
 relu2 = relu_squared
+relu_n = bounded_relu
+sin = sine
+soft_cap = softcap
 soft_sign = softsign
 softshrink = soft_shrink
 squared_relu = relu_squared
 swish = silu
+tanhexp = telu
 tanhshrink = tanh_shrink
+class APLU(keras.Layer):
+    r""":math:`\max(x, 0) + \sum_s a_s \max(b_s - x, 0)`"""
+    def __init__(
+        self,
+        a1: float = -0.125,
+        b1: float = -0.5,
+        a2: float = -0.125,
+        b2: float = 0.5,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class ARiA2(keras.Layer):
+    r""":math:`x \left(1 + e^{-\beta x}\right)^{-\alpha}`"""
+    def __init__(
+        self,
+        alpha: float = 1.5,
+        beta: float = 2.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Abs(keras.Layer):
+    r""":math:`|x|`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class AconC(keras.Layer):
+    r""":math:`(p_1 - p_2) x\, \sigma(\beta (p_1 - p_2) x) + p_2 x`"""
+    def __init__(
+        self,
+        p1: float = 1.0,
+        p2: float = 0.0,
+        beta: float = 1.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Arctan(keras.Layer):
+    r""":math:`\arctan x`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Asinh(keras.Layer):
+    r""":math:`\operatorname{arsinh} x = \ln\left(x + \sqrt{x^2 + 1}\right)`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class BentIdentity(keras.Layer):
+    r""":math:`\frac{\sqrt{x^2 + 1} - 1}{2} + x`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class BetaMish(keras.Layer):
+    r""":math:`x \tanh\left(\beta \ln(1 + e^x)\right)`"""
+    def __init__(
+        self,
+        beta: float = 1.5,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Bilinear(keras.Layer):
+    r""":math:`a\, b`"""
+    def __init__(
+        self,
+        axis: int = -1,
+        gate: Literal['first', 'second', 'interleaved'] = 'second',
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class BoundedReLU(keras.Layer):
+    r""":math:`\min(\max(x, 0), a)`"""
+    def __init__(
+        self,
+        max_val: float = 1.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
 class CELU(keras.Layer):
     r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^{x / \alpha} - 1) & x \le 0 \end{cases}`"""
     def __init__(
         self,
         alpha: float = 1.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class CLogLog(keras.Layer):
+    r""":math:`1 - e^{-e^x}`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class CReLU(keras.Layer):
+    r""":math:`[\max(x, 0), \max(-x, 0)]`"""
+    def __init__(
+        self,
+        axis: int = -1,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class ClippedGELU(keras.Layer):
+    r""":math:`\min(\max(x\, \Phi(x), a), b)`"""
+    def __init__(
+        self,
+        min_val: float = -10.0,
+        max_val: float = 10.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class CoLU(keras.Layer):
+    r""":math:`\frac{x}{1 - x e^{-(x + e^x)}}`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Cosine(keras.Layer):
+    r""":math:`\cos x`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class DSiLU(keras.Layer):
+    r""":math:`\sigma(x) \left(1 + x \left(1 - \sigma(x)\right)\right)`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Derf(keras.Layer):
+    r""":math:`w \operatorname{erf}(\alpha x + s) + b`"""
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        shift: float = 0.0,
+        weight: float = 1.0,
+        bias: float = 0.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Dish(keras.Layer):
+    r""":math:`\frac{x}{2} \left(1 + \frac{x}{\sqrt{1 + x^2}}\right)`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class DyT(keras.Layer):
+    r""":math:`w \tanh(\alpha x) + b`"""
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        weight: float = 1.0,
+        bias: float = 0.0,
         *,
         learnable: bool | str | Sequence[str] | None = None,
         shared_axes: int | Sequence[int] | None = None,
@@ -131,6 +673,72 @@ class ELU(keras.Layer):
         channel_axis: int | None = None,
         **keywords: Any,
     ) -> None: ...
+class ELiSH(keras.Layer):
+    r""":math:`\begin{cases} \frac{x}{1 + e^{-x}} & x > 0 \\ \frac{e^x - 1}{1 + e^{-x}} & x \le 0 \end{cases}`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class ESwish(keras.Layer):
+    r""":math:`\beta x\, \sigma(x)`"""
+    def __init__(
+        self,
+        beta: float = 1.5,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Entmax15(keras.Layer):
+    r""":math:`(x_i / 2 - \tau)_+^2, \quad \tau: \sum_j (x_j / 2 - \tau)_+^2 = 1`"""
+    def __init__(
+        self,
+        axis: int = -1,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class EntmaxAlpha(keras.Layer):
+    r""":math:`((\alpha - 1) x_i - \tau)_+^{1 / (\alpha - 1)}, \quad \tau: \text{the sum is } 1`"""
+    def __init__(
+        self,
+        alpha: float = 1.5,
+        axis: int = -1,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Erf(keras.Layer):
+    r""":math:`\operatorname{erf} x = \frac{2}{\sqrt\pi} \int_0^x e^{-t^2}\, dt`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class ErfAct(keras.Layer):
+    r""":math:`x \operatorname{erf}\left(\alpha e^{\beta x}\right)`"""
+    def __init__(
+        self,
+        alpha: float = 0.75,
+        beta: float = 0.75,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
 class Exponential(keras.Layer):
     r""":math:`e^x`"""
     def __init__(
@@ -141,11 +749,67 @@ class Exponential(keras.Layer):
         channel_axis: int | None = None,
         **keywords: Any,
     ) -> None: ...
+class FINER(keras.Layer):
+    r""":math:`\sin(\omega (|x| + 1) x)`"""
+    def __init__(
+        self,
+        omega: float = 30.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class FTS(keras.Layer):
+    r""":math:`\frac{\max(x, 0)}{1 + e^{-x}} + T`"""
+    def __init__(
+        self,
+        threshold: float = -0.2,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class GCU(keras.Layer):
+    r""":math:`x \cos x`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class GEGLU(keras.Layer):
+    r""":math:`a\, b\, \Phi(b)`"""
+    def __init__(
+        self,
+        axis: int = -1,
+        gate: Literal['first', 'second', 'interleaved'] = 'second',
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class GEGLUTanh(keras.Layer):
+    r""":math:`a\, \tfrac{b}{2}\left(1 + \tanh\left(\sqrt{2/\pi}\,(b + 0.044715\, b^3)\right)\right)`"""
+    def __init__(
+        self,
+        axis: int = -1,
+        gate: Literal['first', 'second', 'interleaved'] = 'second',
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
 class GELU(keras.Layer):
     r""":math:`x\, \Phi(x)`"""
     def __init__(
         self,
-        approximate: Literal['none', 'tanh'] = 'none',
+        approximate: Literal['none', 'tanh', 'sigmoid'] = 'none',
         *,
         learnable: bool | str | Sequence[str] | None = None,
         shared_axes: int | Sequence[int] | None = None,
@@ -174,6 +838,104 @@ class GLU(keras.Layer):
         channel_axis: int | None = None,
         **keywords: Any,
     ) -> None: ...
+class GTU(keras.Layer):
+    r""":math:`\tanh(a)\, \sigma(b)`"""
+    def __init__(
+        self,
+        axis: int = -1,
+        gate: Literal['first', 'second', 'interleaved'] = 'second',
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Gaussian(keras.Layer):
+    r""":math:`e^{-x^2 / (2 \sigma^2)}`"""
+    def __init__(
+        self,
+        sigma: float = 1.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class GoLU(keras.Layer):
+    r""":math:`x\, e^{-e^{-x}}`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Gudermannian(keras.Layer):
+    r""":math:`2 \arctan\left(\tanh\frac{x}{2}\right)`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class GumbelSoftmax(keras.Layer):
+    r""":math:`\frac{e^{(x_i + g_i) / T}}{\sum_j e^{(x_j + g_j) / T}}, \quad g_i \sim \operatorname{Gumbel}(0, 1)`"""
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        hard: Literal[False, True] = False,
+        axis: int = -1,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        seed: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class HardELiSH(keras.Layer):
+    r""":math:`\begin{cases} x\, h(x) & x > 0 \\ (e^x - 1)\, h(x) & x \le 0 \end{cases},\ h(x) = \min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class HardMish(keras.Layer):
+    r""":math:`\tfrac{x}{2} \min(\max(x + 2, 0), 2)`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class HardSigmoidLegacy(keras.Layer):
+    r""":math:`\min\left(\max\left(\tfrac{x}{5} + \tfrac12, 0\right), 1\right)`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Hardmax(keras.Layer):
+    r""":math:`[i = \min \operatorname{arg\,max}_j x_j]`"""
+    def __init__(
+        self,
+        axis: int = -1,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
 class Hardshrink(keras.Layer):
     r""":math:`\begin{cases} x & |x| > \lambda \\ 0 & |x| \le \lambda \end{cases}`"""
     def __init__(
@@ -186,9 +948,11 @@ class Hardshrink(keras.Layer):
         **keywords: Any,
     ) -> None: ...
 class Hardsigmoid(keras.Layer):
-    r""":math:`\min\left(\max\left(\tfrac{x}{6} + \tfrac12, 0\right), 1\right)`"""
+    r""":math:`\min\left(\max\left(\tfrac{x}{w} + c, 0\right), 1\right)`"""
     def __init__(
         self,
+        width: float = 6.0,
+        offset: float = 0.5,
         *,
         learnable: bool | str | Sequence[str] | None = None,
         shared_axes: int | Sequence[int] | None = None,
@@ -217,8 +981,52 @@ class Hardtanh(keras.Layer):
         channel_axis: int | None = None,
         **keywords: Any,
     ) -> None: ...
+class ISRLU(keras.Layer):
+    r""":math:`\begin{cases} x & x > 0 \\ \frac{x}{\sqrt{1 + \alpha x^2}} & x \le 0 \end{cases}`"""
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class ISRU(keras.Layer):
+    r""":math:`\frac{x}{\sqrt{1 + \alpha x^2}}`"""
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
 class Identity(keras.Layer):
     r""":math:`x`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Laplace(keras.Layer):
+    r""":math:`\frac12 \left(1 + \operatorname{erf}\left(\frac{x - \mu}{\sigma \sqrt 2}\right)\right)`"""
+    def __init__(
+        self,
+        mu: float = 0.7071067811865476,
+        sigma: float = 0.28209479177387814,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class LeCunTanh(keras.Layer):
+    r""":math:`1.7159 \tanh\left(\tfrac23 x\right)`"""
     def __init__(
         self,
         *,
@@ -232,6 +1040,16 @@ class LeakyReLU(keras.Layer):
     def __init__(
         self,
         negative_slope: float = 0.01,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class LiSHT(keras.Layer):
+    r""":math:`x \tanh x`"""
+    def __init__(
+        self,
         *,
         learnable: bool | str | Sequence[str] | None = None,
         shared_axes: int | Sequence[int] | None = None,
@@ -260,10 +1078,98 @@ class LogSoftmax(keras.Layer):
         channel_axis: int | None = None,
         **keywords: Any,
     ) -> None: ...
+class Logish(keras.Layer):
+    r""":math:`x \ln(1 + \sigma(x))`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class MPELU(keras.Layer):
+    r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^{\beta x} - 1) & x \le 0 \end{cases}`"""
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Maxout(keras.Layer):
+    r""":math:`y_i = \max_{k i \le j < k (i + 1)} x_j`"""
+    def __init__(
+        self,
+        axis: int = -1,
+        pool_size: int = 2,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Mila(keras.Layer):
+    r""":math:`x \tanh\left(\ln(1 + e^{\beta + x})\right)`"""
+    def __init__(
+        self,
+        beta: float = -0.25,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
 class Mish(keras.Layer):
     r""":math:`x \tanh\left(\ln(1 + e^x)\right)`"""
     def __init__(
         self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class NLReLU(keras.Layer):
+    r""":math:`\ln(1 + \beta \max(x, 0))`"""
+    def __init__(
+        self,
+        beta: float = 1.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class PAU(keras.Layer):
+    r""":math:`\frac{\sum_{i=0}^{m} p_i x^i}{1 + \left|\sum_{j=1}^{n} q_j x^j\right|}`"""
+    def __init__(
+        self,
+        p0: float = 0.0335583603,
+        p1: float = 0.505000375,
+        p2: float = 1.65343934,
+        p3: float = 2.01001052,
+        p4: float = 0.931901999,
+        p5: float = 0.152424124,
+        q1: float = 0.0,
+        q2: float = 3.98021568,
+        q3: float = 0.0,
+        q4: float = 0.301830109,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class PELU(keras.Layer):
+    r""":math:`\begin{cases} \frac{\alpha}{\beta} x & x > 0 \\ \alpha (e^{x / \beta} - 1) & x \le 0 \end{cases}`"""
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        beta: float = 1.0,
         *,
         learnable: bool | str | Sequence[str] | None = None,
         shared_axes: int | Sequence[int] | None = None,
@@ -284,10 +1190,94 @@ class PReLU(keras.Layer):
         channel_axis: int | None = None,
         **keywords: Any,
     ) -> None: ...
+class PenalizedTanh(keras.Layer):
+    r""":math:`\begin{cases} \tanh x & x > 0 \\ \alpha \tanh x & x \le 0 \end{cases}`"""
+    def __init__(
+        self,
+        alpha: float = 0.25,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Phish(keras.Layer):
+    r""":math:`x \tanh\left(x\, \Phi(x)\right)`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class PolyReLU(keras.Layer):
+    r""":math:`\sum_{i=0}^{3} a_i \max(x, 0)^i`"""
+    def __init__(
+        self,
+        a0: float = 0.0,
+        a1: float = 0.3333333333333333,
+        a2: float = 0.3333333333333333,
+        a3: float = 0.3333333333333333,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Pserf(keras.Layer):
+    r""":math:`x \operatorname{erf}\left(\gamma \ln(1 + e^{\delta x})\right)`"""
+    def __init__(
+        self,
+        gamma: float = 1.25,
+        delta: float = 0.85,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
 class QuickGELU(keras.Layer):
     r""":math:`x\, \sigma(1.702 x)`"""
     def __init__(
         self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class RReLU(keras.Layer):
+    r""":math:`\begin{cases} x & x > 0 \\ (l + n (u - l))\, x & x \le 0 \end{cases}, \quad n \sim U(0, 1)`"""
+    def __init__(
+        self,
+        lower: float = 0.125,
+        upper: float = 0.3333333333333333,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        seed: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class ReGLU(keras.Layer):
+    r""":math:`a \max(b, 0)`"""
+    def __init__(
+        self,
+        axis: int = -1,
+        gate: Literal['first', 'second', 'interleaved'] = 'second',
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class ReGLU2(keras.Layer):
+    r""":math:`a \max(b, 0)^2`"""
+    def __init__(
+        self,
+        axis: int = -1,
+        gate: Literal['first', 'second', 'interleaved'] = 'second',
         *,
         learnable: bool | str | Sequence[str] | None = None,
         shared_axes: int | Sequence[int] | None = None,
@@ -327,8 +1317,77 @@ class ReLUSquared(keras.Layer):
         channel_axis: int | None = None,
         **keywords: Any,
     ) -> None: ...
+class SEGLU(keras.Layer):
+    r""":math:`a\, \operatorname{selu}(b)`"""
+    def __init__(
+        self,
+        axis: int = -1,
+        gate: Literal['first', 'second', 'interleaved'] = 'second',
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
 class SELU(keras.Layer):
     r""":math:`\lambda \begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class SIREN(keras.Layer):
+    r""":math:`\sin(\omega x)`"""
+    def __init__(
+        self,
+        omega: float = 30.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class SMU(keras.Layer):
+    r""":math:`\frac{(1 + \alpha) x + (1 - \alpha) x \operatorname{erf}(\mu (1 - \alpha) x)}{2}`"""
+    def __init__(
+        self,
+        alpha: float = 0.25,
+        mu: float = 1000000.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class SQNL(keras.Layer):
+    r""":math:`\begin{cases} x - x^2 / 4 & 0 \le x \le 2 \\ x + x^2 / 4 & -2 \le x < 0 \\ \operatorname{sign} x & |x| > 2 \end{cases}`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class SReLU(keras.Layer):
+    r""":math:`\begin{cases} t_r + a_r (x - t_r) & x \ge t_r \\ x & t_l < x < t_r \\ t_l + a_l (x - t_l) & x \le t_l \end{cases}`"""
+    def __init__(
+        self,
+        t_left: float = 0.0,
+        a_left: float = 0.2,
+        t_right: float = 1.0,
+        a_right: float = 1.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Serf(keras.Layer):
+    r""":math:`x \operatorname{erf}\left(\ln(1 + e^x)\right)`"""
     def __init__(
         self,
         *,
@@ -358,11 +1417,132 @@ class Sigmoid(keras.Layer):
         channel_axis: int | None = None,
         **keywords: Any,
     ) -> None: ...
+class SinLU(keras.Layer):
+    r""":math:`(x + a \sin(b x))\, \sigma(x)`"""
+    def __init__(
+        self,
+        a: float = 1.0,
+        b: float = 1.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Sinc(keras.Layer):
+    r""":math:`\frac{\sin x}{x}`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Sine(keras.Layer):
+    r""":math:`\sin(\omega x)`"""
+    def __init__(
+        self,
+        omega: float = 1.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class SineReLU(keras.Layer):
+    r""":math:`\begin{cases} x & x > 0 \\ \epsilon (\sin x - \cos x) & x \le 0 \end{cases}`"""
+    def __init__(
+        self,
+        epsilon: float = 0.01,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class SmeLU(keras.Layer):
+    r""":math:`\begin{cases} 0 & x \le -\beta \\ \frac{(x + \beta)^2}{4 \beta} & |x| < \beta \\ x & x \ge \beta \end{cases}`"""
+    def __init__(
+        self,
+        beta: float = 1.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Smish(keras.Layer):
+    r""":math:`x \tanh\left(\ln(1 + \sigma(x))\right)`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
 class Snake(keras.Layer):
     r""":math:`x + \frac{1}{\alpha} \sin^2(\alpha x)`"""
     def __init__(
         self,
         alpha: float = 1.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class SnakeBeta(keras.Layer):
+    r""":math:`x + \frac{1}{\beta} \sin^2(\alpha x)`"""
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class SoLU(keras.Layer):
+    r""":math:`x_i \frac{e^{x_i}}{\sum_j e^{x_j}}`"""
+    def __init__(
+        self,
+        axis: int = -1,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class SoftClipping(keras.Layer):
+    r""":math:`\frac{1}{\alpha} \ln\frac{1 + e^{\alpha x}}{1 + e^{\alpha (x - 1)}}`"""
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class SoftExponential(keras.Layer):
+    r""":math:`\begin{cases} -\frac{1}{\alpha} \ln(1 - \alpha (x + \alpha)) & \alpha < 0 \\ x & \alpha = 0 \\ \frac{1}{\alpha} (e^{\alpha x} - 1) + \alpha & \alpha > 0 \end{cases}`"""
+    def __init__(
+        self,
+        alpha: float = 0.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Softcap(keras.Layer):
+    r""":math:`c \tanh\left(\frac{x}{c}\right)`"""
+    def __init__(
+        self,
+        cap: float = 30.0,
         *,
         learnable: bool | str | Sequence[str] | None = None,
         shared_axes: int | Sequence[int] | None = None,
@@ -376,6 +1556,28 @@ class Softmax(keras.Layer):
         axis: int = -1,
         *,
         temperature: float = 1.0,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Softmax1(keras.Layer):
+    r""":math:`\frac{e^{x_i}}{1 + \sum_j e^{x_j}}`"""
+    def __init__(
+        self,
+        axis: int = -1,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Softmax2d(keras.Layer):
+    r""":math:`\frac{e^{x_c / T}}{\sum_{c'} e^{x_{c'} / T}}`"""
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        *,
         learnable: bool | str | Sequence[str] | None = None,
         shared_axes: int | Sequence[int] | None = None,
         channel_axis: int | None = None,
@@ -425,11 +1627,85 @@ class Softsign(keras.Layer):
         channel_axis: int | None = None,
         **keywords: Any,
     ) -> None: ...
+class SparsePlus(keras.Layer):
+    r""":math:`\begin{cases} 0 & x \le -1 \\ \frac{(x + 1)^2}{4} & |x| < 1 \\ x & x \ge 1 \end{cases}`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class SparseSigmoid(keras.Layer):
+    r""":math:`\min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Sparsemax(keras.Layer):
+    r""":math:`\operatorname{arg\,min}_{p \in \Delta} \lVert p - x \rVert^2`"""
+    def __init__(
+        self,
+        axis: int = -1,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class SqrtSoftplus(keras.Layer):
+    r""":math:`\sqrt{\ln(1 + e^x)}`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
 class Squareplus(keras.Layer):
     r""":math:`\tfrac12\left(x + \sqrt{x^2 + b}\right)`"""
     def __init__(
         self,
         b: float = 4.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Squash(keras.Layer):
+    r""":math:`\frac{\lVert x \rVert^2}{1 + \lVert x \rVert^2} \frac{x_i}{\lVert x \rVert}`"""
+    def __init__(
+        self,
+        axis: int = -1,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class StarReLU(keras.Layer):
+    r""":math:`s \max(x, 0)^2 + b`"""
+    def __init__(
+        self,
+        scale: float = 0.8944,
+        bias: float = -0.4472,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Step(keras.Layer):
+    r""":math:`\begin{cases} 1 & x > 0 \\ 0 & x \le 0 \end{cases}`"""
+    def __init__(
+        self,
         *,
         learnable: bool | str | Sequence[str] | None = None,
         shared_axes: int | Sequence[int] | None = None,
@@ -443,6 +1719,41 @@ class SwiGLU(keras.Layer):
         beta: float = 1.0,
         axis: int = -1,
         gate: Literal['first', 'second', 'interleaved'] = 'first',
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class SwiGLUOAI(keras.Layer):
+    r""":math:`(\min(\max(b, -l), l) + 1)\; g\, \sigma(\alpha g), \quad g = \min(a, l)`"""
+    def __init__(
+        self,
+        alpha: float = 1.702,
+        limit: float = 7.0,
+        axis: int = -1,
+        gate: Literal['first', 'second', 'interleaved'] = 'interleaved',
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Symlog(keras.Layer):
+    r""":math:`\operatorname{sign}(x) \ln(1 + |x|)`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class TLU(keras.Layer):
+    r""":math:`\max(x, \tau)`"""
+    def __init__(
+        self,
+        tau: float = 0.0,
         *,
         learnable: bool | str | Sequence[str] | None = None,
         shared_axes: int | Sequence[int] | None = None,
@@ -469,6 +1780,27 @@ class Tanhshrink(keras.Layer):
         channel_axis: int | None = None,
         **keywords: Any,
     ) -> None: ...
+class TaylorSoftmax(keras.Layer):
+    r""":math:`\frac{1 + x_i + x_i^2 / 2}{\sum_j (1 + x_j + x_j^2 / 2)}`"""
+    def __init__(
+        self,
+        axis: int = -1,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class TeLU(keras.Layer):
+    r""":math:`x \tanh(e^x)`"""
+    def __init__(
+        self,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
 class Threshold(keras.Layer):
     r""":math:`\begin{cases} x & x > t \\ v & x \le t \end{cases}`"""
     def __init__(
@@ -481,3 +1813,115 @@ class Threshold(keras.Layer):
         channel_axis: int | None = None,
         **keywords: Any,
     ) -> None: ...
+class ThresholdedReLU(keras.Layer):
+    r""":math:`\begin{cases} x & x > t \\ 0 & x \le t \end{cases}`"""
+    def __init__(
+        self,
+        threshold: float = 1.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class WIRE(keras.Layer):
+    r""":math:`\cos(\omega x)\, e^{-(\sigma x)^2}`"""
+    def __init__(
+        self,
+        omega: float = 20.0,
+        sigma: float = 10.0,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class XIELU(keras.Layer):
+    r""":math:`\begin{cases} \alpha_p x^2 + \beta x & x > 0 \\ \alpha_n (e^x - 1 - x) + \beta x & x \le 0 \end{cases}`"""
+    def __init__(
+        self,
+        alpha_p: float = 0.8,
+        alpha_n: float = 0.8,
+        beta: float = 0.5,
+        *,
+        learnable: bool | str | Sequence[str] | None = None,
+        shared_axes: int | Sequence[int] | None = None,
+        channel_axis: int | None = None,
+        **keywords: Any,
+    ) -> None: ...
+class Mixture(keras.Layer):
+    r"""A learned mixture of activations, weighted by a softmax: f(x) = sum_i softmax(w)_i f_i(x)."""
+    def __init__(
+        self,
+        *,
+        activations: tuple[str, ...] = ('identity', 'relu', 'tanh', 'silu'),
+        channel_axis: int | None = None,
+        name: str | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    def describe(self) -> dict[str, Any]: ...
+class ScalarMLP(keras.Layer):
+    r"""A learned shape: a network of one hidden layer over the scalar input, f(x) = sum_j c_j silu(a_j x + b_j) + d."""
+    def __init__(
+        self,
+        *,
+        hidden: int = 16,
+        start: str = 'relu',
+        low: float = -8.0,
+        high: float = 8.0,
+        channel_axis: int | None = None,
+        name: str | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    def describe(self) -> dict[str, Any]: ...
+class BSpline(keras.Layer):
+    r"""A learned B-spline over a base activation, the edge function of a KAN: f(x) = w silu(x) + s sum_i c_i B_i(x)."""
+    def __init__(
+        self,
+        *,
+        grid: int = 8,
+        degree: int = 3,
+        low: float = -4.0,
+        high: float = 4.0,
+        base: str = 'silu',
+        channel_axis: int | None = None,
+        name: str | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    def describe(self) -> dict[str, Any]: ...
+class PolyNorm(keras.Layer):
+    r"""A polynomial of normalised powers: f(x) = sum_i a_i x^i / rms(x^i) + bias, rms taken along `axis` of the input."""
+    def __init__(
+        self,
+        *,
+        degree: int = 3,
+        axis: int = -1,
+        epsilon: float = 1e-06,
+        channel_axis: int | None = None,
+        name: str | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    def describe(self) -> dict[str, Any]: ...
+class MetaACON(keras.Layer):
+    r"""ACON-C with a sharpness that a small network takes from the channel means of each sample."""
+    def __init__(
+        self,
+        *,
+        reduction: int = 16,
+        smallest: int = 4,
+        channel_axis: int | None = None,
+        name: str | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    def describe(self) -> dict[str, Any]: ...
+class FReLU(keras.Layer):
+    r"""The funnel activation for images: f(x) = max(x, T(x)), T a depthwise convolution with zero padding."""
+    def __init__(
+        self,
+        *,
+        kernel_size: int = 3,
+        channel_axis: int | None = None,
+        name: str | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    def describe(self) -> dict[str, Any]: ...

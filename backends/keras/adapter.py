@@ -11,10 +11,11 @@ import numpy as np
 
 import multiact
 from multiact import dispatch, registry
-from multiact.declaration import Activation, Array, Elementwise
+from multiact.adaptive import ADAPTIVE, Adaptive
+from multiact.declaration import Activation, Array, Axiswise, Elementwise
 from multiact.errors import BackendNotAvailableError, InputError, ShapeError
-from multiact.exports import BackendBase
-from multiact.functions import check_axis, check_input, check_shapes, check_split, settings
+from multiact.exports import BackendBase, check_generator
+from multiact.functions import check_along_axis, check_input, check_shapes, check_split, drawn, settings
 from multiact.protocols import Backend
 
 #: Keras' own backends that can be used; each is also the name of ours.
@@ -72,17 +73,25 @@ def output_spec(activation: Activation, inputs: tuple[Any, ...], given: Mapping[
     check_input(activation, backend, *inputs)
     chosen, parameters, options = settings(activation, given)
     shapes = [tuple(x.shape) for x in inputs]
-    shape = shapes[0]
-    if chosen.kind == "axiswise":
-        check_axis(inputs[0], options["axis"], chosen.name)
-    elif len(shapes) == 2:
+    shape, dtype = shapes[0], keras.backend.standardize_dtype(inputs[0].dtype)
+    if isinstance(chosen.function, Axiswise):
+        check_along_axis(chosen, inputs[0], parameters, options)
+        return keras.KerasTensor(chosen.function.output_shape(shape, options), dtype=dtype)
+    if len(shapes) == 2:
         if len(shape) != len(shapes[1]) or any(a != b and None not in (a, b) for a, b in zip(*shapes)):
             raise ShapeError(f"{chosen.name} expects two inputs of one shape. Received: {shape} and {shapes[1]}.")
     elif chosen.kind == "gated":
         shape = halved(shape, options["axis"], chosen.name)
-    result = keras.KerasTensor(shape, dtype=keras.backend.standardize_dtype(inputs[0].dtype))
+    result = keras.KerasTensor(shape, dtype=dtype)
     check_shapes(chosen, result, parameters)
     return result
+
+
+def identifier(activation: Activation) -> dict[str, Any]:
+    """What finds an activation again: its name; for what `multiact.gated` makes, what that was given."""
+    if registry.registered(activation) or activation.gate_of is None:
+        return {"activation": activation.name}
+    return {"activation": activation.gate_of.name, "gate": activation.option("gate").default}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -91,7 +100,8 @@ class ActivationFunction(keras.Operation):
 
     Parameters
     ----------
-    activation : its name.
+    activation : its name, or the name of what it is the gated form of.
+    gate : the default side of a gated form, as of `multiact.gated`; None for an activation that has a name.
     settings : parameters and options, numbers and strings only, so that they can be saved.
     name : of the operation; made from the activation's by default.
 
@@ -100,10 +110,16 @@ class ActivationFunction(keras.Operation):
     UnknownActivationError, ParameterError : as the function itself.
     """
 
-    def __init__(self, activation: str, settings: Mapping[str, Any] | None = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        activation: str,
+        settings: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        gate: str | None = None,
+    ) -> None:
         super().__init__(name=name)
-        self.name: str = name or f"{activation}_{self.name}"
-        self.activation = registry.get(activation)
+        self.activation = registry.get(activation) if gate is None else registry.gated(activation, gate)
+        self.name: str = name or f"{self.activation.name}_{self.name}"
         self.settings = dict(settings or {})
         self._function = backend.function(self.activation)
 
@@ -114,7 +130,7 @@ class ActivationFunction(keras.Operation):
         return output_spec(self.activation, tuple(x for x in inputs if x is not None), self.settings | given)
 
     def get_config(self) -> dict[str, Any]:
-        return {"activation": self.activation.name, "settings": self.settings, "name": self.name}
+        return {**identifier(self.activation), "settings": self.settings, "name": self.name}
 
 
 class KerasBackend(BackendBase):
@@ -136,6 +152,16 @@ class KerasBackend(BackendBase):
     def make_function(self, activation: Activation) -> Callable[..., Array]:
         return _function(activation, framework()) if supported() else _unsupported(activation)
 
+    def uniform(self, like: Array, dtype: str, rng: Any) -> Array:
+        if symbolic(like):
+            raise InputError(
+                "random numbers for a symbolic Keras tensor would be drawn once, when the model is made. Use the Layer, "
+                "which draws them in every call."
+            )
+        accepted = (type(None), int, keras.random.SeedGenerator)
+        check_generator(self.name, rng, accepted, "a keras.random.SeedGenerator, a seed, or None for the global one")
+        return keras.random.uniform(keras.ops.shape(like), dtype=dtype, seed=rng)
+
     def register_elementwise(self, function: Elementwise) -> Callable[..., Array]:
         return _delegate(framework().elementwise(function))
 
@@ -147,6 +173,11 @@ class KerasBackend(BackendBase):
 
         return make_layer(activation)
 
+    def make_adaptive(self, kind: type[Adaptive]) -> type:
+        from .adaptive import make_adaptive
+
+        return make_adaptive(kind)
+
 
 def _function(activation: Activation, below: Backend) -> Callable[..., Array]:
     native = below.function(activation)
@@ -154,8 +185,9 @@ def _function(activation: Activation, below: Backend) -> Callable[..., Array]:
     @functools.wraps(native)
     def call(x: Any, /, *others: Any, **given: Any) -> Any:
         inputs = (x, *(o for o in others if o is not None))
+        given = drawn(activation, backend, x, given)
         if symbolic(*inputs, *given.values()):
-            return ActivationFunction(activation.name).symbolic_call(*inputs, **given)
+            return ActivationFunction(**identifier(activation)).symbolic_call(*inputs, **given)
         for key, value in given.items():
             if isinstance(value, (keras.Variable, np.ndarray)):
                 given[key] = as_tensor(value, below)
@@ -240,6 +272,8 @@ def register_all() -> None:
     if supported():
         for name in registry.names():
             _register(registry.get(name))
+        for name in ADAPTIVE:
+            backend.adaptive(name)
         registry.listeners.append(_register)
 
 

@@ -10,49 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 import keras
 
 from multiact.declaration import DTYPES, Activation, Array
+from multiact.natives import peers
 from multiact.protocols import Harness, Native, Result
 
 from .adapter import backend, framework
 
 if TYPE_CHECKING:
     import numpy as np
-
-
-def _glu(value: Array, gate: Array) -> Array:
-    return keras.activations.glu(keras.ops.stack([value, gate], axis=-1))[..., 0]
-
-
-#: Keras' function for each activation, its keywords for our parameters in their order, and what else makes it the same.
-NATIVES: dict[str, tuple[Callable[..., Any], tuple[str, ...], dict[str, Any]]] = {
-    "celu": (keras.activations.celu, ("alpha",), {}),
-    "elu": (keras.activations.elu, ("alpha",), {}),
-    "exponential": (keras.activations.exponential, (), {}),
-    "gelu": (keras.activations.gelu, (), {"approximate": False}),
-    "gelu_tanh": (keras.activations.gelu, (), {"approximate": True}),
-    "glu": (_glu, (), {}),
-    "hard_shrink": (keras.activations.hard_shrink, ("threshold",), {}),
-    "hard_sigmoid": (keras.activations.hard_sigmoid, (), {}),
-    "hard_swish": (keras.activations.hard_silu, (), {}),
-    "hard_tanh": (keras.activations.hard_tanh, (), {}),
-    "identity": (keras.activations.linear, (), {}),
-    "leaky_relu": (keras.activations.leaky_relu, ("negative_slope",), {}),
-    "log_sigmoid": (keras.activations.log_sigmoid, (), {}),
-    "log_softmax": (keras.activations.log_softmax, (), {}),
-    "mish": (keras.activations.mish, (), {}),
-    "relu": (keras.activations.relu, (), {}),
-    "relu6": (keras.activations.relu6, (), {}),
-    "selu": (keras.activations.selu, (), {}),
-    "sigmoid": (keras.activations.sigmoid, (), {}),
-    "silu": (keras.activations.silu, (), {}),
-    "soft_shrink": (keras.activations.soft_shrink, ("threshold",), {}),
-    "softmax": (keras.activations.softmax, (), {}),
-    "softplus": (keras.activations.softplus, (), {}),
-    "softsign": (keras.activations.softsign, (), {}),
-    "squareplus": (keras.activations.squareplus, ("b",), {}),
-    "tanh": (keras.activations.tanh, (), {}),
-    "tanh_shrink": (keras.activations.tanh_shrink, (), {}),
-    "threshold": (keras.activations.threshold, ("threshold", "default_value"), {}),
-}
 
 
 class KerasHarness:
@@ -84,6 +48,8 @@ class KerasHarness:
 
     def _make(self, activation: Activation) -> Callable[..., Array]:
         plain = backend.function(activation)
+        if activation.random:
+            return plain  # of which the Layer draws an argument
         make = backend.layer(activation)
         layers: dict[Any, Callable[..., Array]] = {}
 
@@ -109,21 +75,7 @@ class KerasHarness:
         return call
 
     def natives(self, activation: Activation) -> Sequence[Native]:
-        if activation.name not in NATIVES:
-            return ()
-        function, keywords, fixed = NATIVES[activation.name]
-        parameters = {p.name: p.default for p in activation.parameters if p.default is not None}
-        if len(parameters) < len(activation.parameters):
-            parameters = dict(activation.examples[0])
-        names = [p.name for p in activation.parameters][: len(keywords)]
-
-        inputs = 2 if activation.kind == "gated" else 1
-
-        def call(*arrays: Array) -> Array:
-            matched = arrays[inputs:] or [parameters[name] for name in names]
-            return function(*arrays[:inputs], **fixed, **dict(zip(keywords, matched)))
-
-        return (Native(f"keras.activations.{function.__name__.strip('_')}", call, parameters),)
+        return peers("keras", activation.name)
 
     def evaluate(
         self,

@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 
 import keras
 
-from multiact.declaration import Activation, Array, Parameter
+from multiact import learning
+from multiact.declaration import Activation, Array, Axiswise, Parameter
 from multiact.errors import ParameterError, ShapeError
 from multiact.functions import documentation, settings
+from multiact.registry import gated, registered
 
-from .adapter import PACKAGE, backend, halved, output_spec
+from .adapter import PACKAGE, backend, halved, identifier, output_spec
 
 #: Positional arguments of Keras' own class, where they are not the parameters and options of ours.
 POSITIONAL = {
@@ -40,13 +42,14 @@ CONSTRUCTOR = """
 Constructor
 -----------
 The parameters and options above, numbers only, by keyword or in that order; and
-learnable : True for all parameters, False for none, or their names; by default those that are learned by definition.
+learnable : True for all parameters, False for none, or their names; by default those that are learned by definition. One that
+    has to be positive is learned as its logarithm: the weight is log_<parameter>.
 channel_axis : one learnable value for each entry of this axis of the input.
 shared_axes : one learnable value for each element of the input without the batch axis, shared along these axes, as in
     keras.layers.PReLU. By default each parameter is one number{exception}.
 <parameter>_initializer, <parameter>_regularizer, <parameter>_constraint : of a learnable parameter, as for any Keras
     weight; it starts at the number given or the default otherwise.
-name, dtype, trainable, activity_regularizer : as for any Layer. Learnable parameters keep the variable dtype, float32 under
+{seed}name, dtype, trainable, activity_regularizer : as for any Layer. Learnable parameters keep the variable dtype, float32 under
     mixed_float16 and mixed_bfloat16.
 """
 
@@ -71,14 +74,10 @@ class ActivationLayer(keras.layers.Layer):
         _drop_native(owner, given)
         roles = {k: given.pop(k) for k in list(given) if k.endswith(tuple(f"_{r}" for r in ROLES))}
         chosen, numbers, options = settings(owner, given)
-        parameters = dict(zip((p.name for p in chosen.parameters), numbers))
-        for name, value in parameters.items():
-            if not isinstance(value, float):
-                raise ParameterError(
-                    f"{owner.class_name}: {name} must be a number. Received: {name}={value!r}. For several start values "
-                    f"use learnable={name!r}, channel_axis=... and {name}_initializer=...."
-                )
-        self._learnable = _learnable(chosen, learnable)
+        parameters = {p.name: value for p, value in zip(chosen.parameters, numbers) if not p.random}
+        for p in chosen.held:
+            learning.number(p, parameters[p.name], owner.class_name)
+        self._learnable = learning.learnable_names(chosen, learnable, owner.class_name)
         self._shared_axes, self._channel_axis = _axes(owner, self._learnable, shared_axes, channel_axis)
         self._roles = {
             f"{name}_{role}": getattr(keras, f"{role}s").get(roles.pop(f"{name}_{role}", None))
@@ -102,8 +101,8 @@ class ActivationLayer(keras.layers.Layer):
             self.built = True
 
     def _show(self, name: str, value: Any) -> None:
-        """A parameter as an attribute, unless Keras has one of that name."""
-        if not hasattr(keras.layers.Layer, name):
+        """A parameter as an attribute, unless Keras has one of that name, or it is a property of this class."""
+        if not hasattr(type(self), name):
             setattr(self, name, value)
 
     def build(self, inputs_shape: Any) -> None:
@@ -117,16 +116,14 @@ class ActivationLayer(keras.layers.Layer):
                 continue
             own = self._parameter_shape(p, shape)
             sizes |= {len(shape) - len(own) + i: n for i, n in enumerate(own) if n != 1}
-            variable = self.add_weight(
-                name=p.name,
-                shape=own,
-                initializer=self._roles[f"{p.name}_initializer"] or keras.initializers.Constant(self._start[p.name]),
-                regularizer=self._roles[f"{p.name}_regularizer"],
-                constraint=self._roles[f"{p.name}_constraint"],
-                autocast=False,  # 16-bit input is computed in float32, so a parameter is not rounded to 16 bits first
-            )
+            roles = {role: self._roles[f"{p.name}_{role}"] for role in ROLES}
+            roles["initializer"] = roles["initializer"] or keras.initializers.Constant(self._start[p.name])
+            if learning.is_positive(p):
+                roles = _of_the_logarithm(**roles)
+            # 16-bit input is computed in float32, so a parameter is not rounded to 16 bits first
+            variable = self.add_weight(name=learning.stored_name(p), shape=own, autocast=False, **roles)
             self._learned[p.name] = variable
-            self._show(p.name, variable)
+            self._show(learning.stored_name(p), variable)
         if sizes:
             self.input_spec = keras.InputSpec(ndim=len(inputs_shape), axes={i: inputs_shape[i] for i in sizes})
 
@@ -156,7 +153,11 @@ class ActivationLayer(keras.layers.Layer):
         return known
 
     def call(self, inputs: Array) -> Array:
-        return self._function(inputs, **self._fixed, **self._learned)
+        return self._function(inputs, **self._fixed, **self._learned_values())
+
+    def _learned_values(self) -> dict[str, Any]:
+        positive = {p.name for p in self.activation.parameters if learning.is_positive(p)}
+        return {n: keras.ops.exp(v) if n in positive else v for n, v in self._learned.items()}
 
     def compute_output_shape(self, inputs_shape: Any) -> tuple[int | None, ...]:
         return tuple(inputs_shape)
@@ -166,7 +167,7 @@ class ActivationLayer(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config() | dict(self._given)
-        if self.activation.parameters:
+        if self.activation.held:
             config |= {"learnable": list(self._learnable)}
         if self._learnable:
             config |= {
@@ -186,7 +187,7 @@ class GatedLayer(ActivationLayer):
         self._build(tuple(inputs_shape), self.compute_output_shape(inputs_shape, other_shape))
 
     def call(self, inputs: Array, other: Array | None = None) -> Array:
-        return self._function(inputs, other, **self._fixed, **self._learned)
+        return self._function(inputs, other, **self._fixed, **self._learned_values())
 
     def compute_output_shape(self, inputs_shape: Any, other_shape: Any = None) -> tuple[int | None, ...]:
         options = settings(self.activation, self._given)[2]
@@ -195,13 +196,81 @@ class GatedLayer(ActivationLayer):
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """The mask of the input, unless it covers the axis that is split."""
-        if previous_mask is None:
-            return None
-        axis = settings(self.activation, self._given)[2]["axis"] % len(inputs.shape)
-        return previous_mask if axis >= len(previous_mask.shape) else None
+        return _beside(previous_mask, settings(self.activation, self._given)[2]["axis"], inputs)
 
 
-class SoftmaxLayer(ActivationLayer):
+class AxiswiseLayer(ActivationLayer):
+    """A function along an axis, which may change its size."""
+
+    @property
+    def _along(self) -> Axiswise:
+        assert isinstance(self.activation.function, Axiswise)
+        return self.activation.function
+
+    def compute_output_shape(self, inputs_shape: Any) -> tuple[int | None, ...]:
+        return self._along.output_shape(tuple(inputs_shape), settings(self.activation, self._given)[2])
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """The mask of the input, unless it covers an axis that changes its size."""
+        if self._along.size is None:
+            return previous_mask
+        return _beside(previous_mask, self._along.axis(settings(self.activation, self._given)[2]), inputs)
+
+
+def _beside(mask: Any, axis: int, inputs: Any) -> Any:
+    """The mask, unless it covers `axis` of the input."""
+    return mask if mask is None or axis % len(inputs.shape) >= len(mask.shape) else None
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Gated(GatedLayer):
+    """The gated form of any pointwise activation as a Layer of one input, split along an axis, or of two.
+
+    Parameters
+    ----------
+    activation : its name, or an Activation. Define one of your own before a saved model is loaded.
+    gate : the side that goes through it: "first", "second", or "interleaved" (even entries).
+    **keywords : `axis`, -1 by default, the parameters of the activation, `learnable` and what else the Layer of a gated unit
+        such as SwiGLU takes.
+
+    Raises
+    ------
+    UnknownActivationError, DefinitionError, ParameterError : as multiact.gated; a keyword is unknown or out of range.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from multiact.backends.keras import Gated
+    >>> Gated("mish", gate="second")(keras.Input((8,))).shape
+    (None, 4)
+    """
+
+    def __init__(self, activation: str | Activation, gate: str = "first", **keywords: Any) -> None:
+        self.activation = gated(activation, gate)  # type: ignore[misc]
+        super().__init__(**keywords)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | identifier(self.activation)
+
+
+class RandomLayer(ActivationLayer):
+    """An activation with random numbers, drawn from a generator of its own that starts at `seed`."""
+
+    def __init__(self, *values: Any, seed: int | None = None, **keywords: Any) -> None:
+        super().__init__(*values, **keywords)
+        self.seed = seed
+        self._generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs: Array, training: bool | None = None) -> Array:
+        random = self.activation.random
+        given = {"training": bool(training)} if random is not None and random.default is not None else {}
+        return self._function(inputs, rng=self._generator, **given, **self._fixed, **self._learned_values())
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"seed": self.seed}
+
+
+class SoftmaxLayer(AxiswiseLayer):
     """Softmax with the call argument `mask` of keras.layers.Softmax: True keeps an entry, the others get exactly 0."""
 
     def call(self, inputs: Array, mask: Array | None = None) -> Array:
@@ -220,9 +289,30 @@ class SoftmaxLayer(ActivationLayer):
         return ops.where(mask, super().call(ops.where(mask, inputs, -float("inf"))), 0.0)
 
 
+def _of_the_logarithm(initializer: Any, regularizer: Any, constraint: Any) -> dict[str, Any]:
+    """What was meant for a parameter, for the weight that is its logarithm."""
+    ops = keras.ops
+    return {
+        "initializer": lambda shape, dtype=None: ops.log(initializer(shape, dtype)),
+        "regularizer": regularizer and (lambda w: regularizer(ops.exp(w))),
+        "constraint": constraint and (lambda w: ops.log(constraint(ops.exp(w)))),
+    }
+
+
+def _positive(p: Parameter) -> property:
+    """A parameter that is learned as its logarithm, to be read as it is."""
+
+    def get(self: ActivationLayer) -> Any:
+        if p.name in self._learned:
+            return self._learned_values()[p.name]
+        return self._start.get(p.name, self._fixed.get(p.name, p.default))
+
+    return property(get, doc=p.description)
+
+
 def _named(owner: Activation, values: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
     """Positional arguments under their names, beside the keywords; Keras' alpha_... under the name of our parameter."""
-    names = POSITIONAL.get(owner.name) or tuple(s.name for s in owner.settings)
+    names = POSITIONAL.get(owner.name) or tuple(s.name for s in owner.held_settings)
     if len(values) > len(names):
         raise ParameterError(
             f"{owner.class_name} takes at most {len(names)} positional arguments ({', '.join(names)}). "
@@ -233,6 +323,9 @@ def _named(owner: Activation, values: tuple[Any, ...], keywords: dict[str, Any])
     if twice:
         raise ParameterError(f"{owner.class_name}: {twice[0]} was given twice, by position and by keyword.")
     given |= keywords
+    random = [p.name for p in owner.parameters if p.random and p.name in given]
+    if random:
+        raise ParameterError(f"{owner.class_name} holds no {random[0]}. Give it to the function: {owner.name}(x, ...).")
     if owner.name in FOR_EACH_ELEMENT:
         given = {_own_spelling(owner, name): value for name, value in given.items()}
     return given
@@ -250,25 +343,6 @@ def _drop_native(owner: Activation, given: dict[str, Any]) -> None:
             raise ParameterError(
                 f"{owner.class_name} is max(x, 0): {name} must be {neutral}. Use {instead}, or keras.layers.ReLU."
             )
-
-
-def _learnable(activation: Activation, asked: bool | str | Sequence[str] | None) -> tuple[str, ...]:
-    """The names of the learnable parameters, in the order of the declaration."""
-    names = [p.name for p in activation.parameters]
-    if asked is None:
-        return tuple(p.name for p in activation.parameters if p.learned)
-    if isinstance(asked, bool):
-        if asked and not names:
-            raise ParameterError(f"{activation.name} has no parameters, so learnable must be False.")
-        return tuple(names) if asked else ()
-    wanted = [asked] if isinstance(asked, str) else list(asked)
-    unknown = [name for name in wanted if name not in names]
-    if unknown:
-        raise ParameterError(
-            f"{activation.name} has no parameter {unknown[0]!r} to learn. "
-            f"It has: {', '.join(names) if names else 'none'}."
-        )
-    return tuple(name for name in names if name in wanted)
 
 
 def _axes(
@@ -291,7 +365,7 @@ def _axes(
 def _signature(activation: Activation) -> inspect.Signature:
     """What the constructor takes, for help, editors and the generated stub."""
     kind = inspect.Parameter
-    defaults = {p.name: kind.empty if p.default is None else p.default for p in activation.parameters}
+    defaults = {p.name: kind.empty if p.default is None else p.default for p in activation.held}
     defaults |= {o.name: o.default for o in activation.options}
     native = {name: neutral for name, (neutral, _) in OF_ANOTHER_FUNCTION.get(activation.name, {}).items()}
     names = POSITIONAL.get(activation.name) or tuple(defaults)
@@ -310,6 +384,7 @@ def _signature(activation: Activation) -> inspect.Signature:
             ),
             *(kind(n, kind.KEYWORD_ONLY, default=value) for n, value in defaults.items() if n not in names),
             *rest,
+            *([inspect.signature(RandomLayer.__init__).parameters["seed"]] if activation.random else []),
             own["keywords"],
         ]
     )
@@ -319,18 +394,33 @@ def _annotation(parameters: Mapping[str, inspect.Parameter], name: str) -> Any:
     return parameters[name].annotation if name in parameters else inspect.Parameter.empty
 
 
+def _unnamed(activation: Activation) -> type:
+    """The Layer class of a gated form without a name. What it makes is saved as `Gated`."""
+
+    def new(cls: type, *values: Any, **keywords: Any) -> Gated:
+        return Gated(**identifier(activation) | _named(activation, values, keywords))
+
+    return type(activation.class_name, (Gated,), {"__new__": new, "__signature__": _signature(activation)})
+
+
 def make_layer(activation: Activation) -> type:
     """The Layer class of an activation, known to Keras' saving as "multiact>" and its class name."""
     base: type = ActivationLayer
+    if activation.kind == "gated" and not registered(activation):
+        return _unnamed(activation)
     if activation.kind == "gated":
         base = GatedLayer
-    elif activation.name == "softmax":
-        base = SoftmaxLayer
+    elif activation.random:
+        base = RandomLayer
+    elif activation.kind == "axiswise":
+        base = SoftmaxLayer if activation.name == "softmax" else AxiswiseLayer
     exception = ", except here, where it is one for each element" if activation.name in FOR_EACH_ELEMENT else ""
+    seed = "seed : of the random numbers; by default another one each time.\n" if activation.random else ""
     own = {
         "activation": activation,
-        "__doc__": documentation(activation) + "\n" + CONSTRUCTOR.format(exception=exception),
+        "__doc__": documentation(activation) + "\n" + CONSTRUCTOR.format(exception=exception, seed=seed),
         "__module__": "multiact.backends.keras",
         "__signature__": _signature(activation),
+        **{p.name: _positive(p) for p in activation.parameters if learning.is_positive(p)},
     }
     return keras.saving.register_keras_serializable(PACKAGE)(type(activation.class_name, (base,), own))

@@ -6,13 +6,96 @@ _Array = TypeVar("_Array")
 
 from .adapter import backend as backend
 
+def abs(x: _Array, /) -> _Array:
+    r""":math:`|x|`"""
+def acon_c(x: _Array, /, *, p1: Any = 1.0, p2: Any = 0.0, beta: Any = 1.0) -> _Array:
+    r""":math:`(p_1 - p_2) x\, \sigma(\beta (p_1 - p_2) x) + p_2 x`"""
+def aplu(x: _Array, /, *, a1: Any = -0.125, b1: Any = -0.5, a2: Any = -0.125, b2: Any = 0.5) -> _Array:
+    r""":math:`\max(x, 0) + \sum_s a_s \max(b_s - x, 0)`"""
+def arctan(x: _Array, /) -> _Array:
+    r""":math:`\arctan x`"""
+def aria2(x: _Array, /, *, alpha: Any = 1.5, beta: Any = 2.0) -> _Array:
+    r""":math:`x \left(1 + e^{-\beta x}\right)^{-\alpha}`"""
+def asinh(x: _Array, /) -> _Array:
+    r""":math:`\operatorname{arsinh} x = \ln\left(x + \sqrt{x^2 + 1}\right)`"""
+def bent_identity(x: _Array, /) -> _Array:
+    r""":math:`\frac{\sqrt{x^2 + 1} - 1}{2} + x`"""
+def beta_mish(x: _Array, /, *, beta: Any = 1.5) -> _Array:
+    r""":math:`x \tanh\left(\beta \ln(1 + e^x)\right)`"""
+def bilinear(
+    x: _Array,
+    other: _Array | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> _Array:
+    r""":math:`a\, b`"""
+def bounded_relu(x: _Array, /, *, max_val: Any = 1.0) -> _Array:
+    r""":math:`\min(\max(x, 0), a)`"""
 def celu(x: _Array, /, *, alpha: Any = 1.0) -> _Array:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^{x / \alpha} - 1) & x \le 0 \end{cases}`"""
+def clipped_gelu(x: _Array, /, *, min_val: Any = -10.0, max_val: Any = 10.0) -> _Array:
+    r""":math:`\min(\max(x\, \Phi(x), a), b)`"""
+def cloglog(x: _Array, /) -> _Array:
+    r""":math:`1 - e^{-e^x}`"""
+def colu(x: _Array, /) -> _Array:
+    r""":math:`\frac{x}{1 - x e^{-(x + e^x)}}`"""
+def cosine(x: _Array, /) -> _Array:
+    r""":math:`\cos x`"""
+def crelu(x: _Array, /, *, axis: int = -1) -> _Array:
+    r""":math:`[\max(x, 0), \max(-x, 0)]`"""
+def derf(x: _Array, /, *, alpha: Any = 0.5, shift: Any = 0.0, weight: Any = 1.0, bias: Any = 0.0) -> _Array:
+    r""":math:`w \operatorname{erf}(\alpha x + s) + b`"""
+def dish(x: _Array, /) -> _Array:
+    r""":math:`\frac{x}{2} \left(1 + \frac{x}{\sqrt{1 + x^2}}\right)`"""
+def dsilu(x: _Array, /) -> _Array:
+    r""":math:`\sigma(x) \left(1 + x \left(1 - \sigma(x)\right)\right)`"""
+def dyt(x: _Array, /, *, alpha: Any = 0.5, weight: Any = 1.0, bias: Any = 0.0) -> _Array:
+    r""":math:`w \tanh(\alpha x) + b`"""
+def e_swish(x: _Array, /, *, beta: Any = 1.5) -> _Array:
+    r""":math:`\beta x\, \sigma(x)`"""
+def elish(x: _Array, /) -> _Array:
+    r""":math:`\begin{cases} \frac{x}{1 + e^{-x}} & x > 0 \\ \frac{e^x - 1}{1 + e^{-x}} & x \le 0 \end{cases}`"""
 def elu(x: _Array, /, *, alpha: Any = 1.0) -> _Array:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}`"""
+def entmax15(x: _Array, /, *, axis: int = -1) -> _Array:
+    r""":math:`(x_i / 2 - \tau)_+^2, \quad \tau: \sum_j (x_j / 2 - \tau)_+^2 = 1`"""
+def entmax_alpha(x: _Array, /, *, alpha: Any = 1.5, axis: int = -1) -> _Array:
+    r""":math:`((\alpha - 1) x_i - \tau)_+^{1 / (\alpha - 1)}, \quad \tau: \text{the sum is } 1`"""
+def erf(x: _Array, /) -> _Array:
+    r""":math:`\operatorname{erf} x = \frac{2}{\sqrt\pi} \int_0^x e^{-t^2}\, dt`"""
+def erfact(x: _Array, /, *, alpha: Any = 0.75, beta: Any = 0.75) -> _Array:
+    r""":math:`x \operatorname{erf}\left(\alpha e^{\beta x}\right)`"""
 def exponential(x: _Array, /) -> _Array:
     r""":math:`e^x`"""
-def gelu(x: _Array, /, *, approximate: Literal['none', 'tanh'] = 'none') -> _Array:
+def finer(x: _Array, /, *, omega: Any = 30.0) -> _Array:
+    r""":math:`\sin(\omega (|x| + 1) x)`"""
+def fts(x: _Array, /, *, threshold: Any = -0.2) -> _Array:
+    r""":math:`\frac{\max(x, 0)}{1 + e^{-x}} + T`"""
+def gaussian(x: _Array, /, *, sigma: Any = 1.0) -> _Array:
+    r""":math:`e^{-x^2 / (2 \sigma^2)}`"""
+def gcu(x: _Array, /) -> _Array:
+    r""":math:`x \cos x`"""
+def geglu(
+    x: _Array,
+    other: _Array | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> _Array:
+    r""":math:`a\, b\, \Phi(b)`"""
+def geglu_tanh(
+    x: _Array,
+    other: _Array | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> _Array:
+    r""":math:`a\, \tfrac{b}{2}\left(1 + \tanh\left(\sqrt{2/\pi}\,(b + 0.044715\, b^3)\right)\right)`"""
+def gelu(x: _Array, /, *, approximate: Literal['none', 'tanh', 'sigmoid'] = 'none') -> _Array:
     r""":math:`x\, \Phi(x)`"""
 def gelu_tanh(x: _Array, /) -> _Array:
     r""":math:`\tfrac{x}{2}\left(1 + \tanh\left(\sqrt{2/\pi}\,(x + 0.044715\, x^3)\right)\right)`"""
@@ -25,54 +108,228 @@ def glu(
     gate: Literal['first', 'second', 'interleaved'] = 'second',
 ) -> _Array:
     r""":math:`a\, \sigma(b)`"""
+def golu(x: _Array, /) -> _Array:
+    r""":math:`x\, e^{-e^{-x}}`"""
+def gtu(
+    x: _Array,
+    other: _Array | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> _Array:
+    r""":math:`\tanh(a)\, \sigma(b)`"""
+def gudermannian(x: _Array, /) -> _Array:
+    r""":math:`2 \arctan\left(\tanh\frac{x}{2}\right)`"""
+def gumbel_softmax(
+    x: _Array,
+    /,
+    *,
+    temperature: Any = 1.0,
+    noise: Any = None,
+    hard: Literal[False, True] = False,
+    axis: int = -1,
+    rng: Any = None,
+) -> _Array:
+    r""":math:`\frac{e^{(x_i + g_i) / T}}{\sum_j e^{(x_j + g_j) / T}}, \quad g_i \sim \operatorname{Gumbel}(0, 1)`"""
+def hard_elish(x: _Array, /) -> _Array:
+    r""":math:`\begin{cases} x\, h(x) & x > 0 \\ (e^x - 1)\, h(x) & x \le 0 \end{cases},\ h(x) = \min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
+def hard_mish(x: _Array, /) -> _Array:
+    r""":math:`\tfrac{x}{2} \min(\max(x + 2, 0), 2)`"""
 def hard_shrink(x: _Array, /, *, lambd: Any = 0.5) -> _Array:
     r""":math:`\begin{cases} x & |x| > \lambda \\ 0 & |x| \le \lambda \end{cases}`"""
-def hard_sigmoid(x: _Array, /) -> _Array:
-    r""":math:`\min\left(\max\left(\tfrac{x}{6} + \tfrac12, 0\right), 1\right)`"""
+def hard_sigmoid(x: _Array, /, *, width: Any = 6.0, offset: Any = 0.5) -> _Array:
+    r""":math:`\min\left(\max\left(\tfrac{x}{w} + c, 0\right), 1\right)`"""
+def hard_sigmoid_legacy(x: _Array, /) -> _Array:
+    r""":math:`\min\left(\max\left(\tfrac{x}{5} + \tfrac12, 0\right), 1\right)`"""
 def hard_swish(x: _Array, /) -> _Array:
     r""":math:`x \min\left(\max\left(\tfrac{x}{6} + \tfrac12, 0\right), 1\right)`"""
 def hard_tanh(x: _Array, /, *, min_val: Any = -1.0, max_val: Any = 1.0) -> _Array:
     r""":math:`\min(\max(x, a), b)`"""
+def hardmax(x: _Array, /, *, axis: int = -1) -> _Array:
+    r""":math:`[i = \min \operatorname{arg\,max}_j x_j]`"""
 def identity(x: _Array, /) -> _Array:
     r""":math:`x`"""
+def isrlu(x: _Array, /, *, alpha: Any = 1.0) -> _Array:
+    r""":math:`\begin{cases} x & x > 0 \\ \frac{x}{\sqrt{1 + \alpha x^2}} & x \le 0 \end{cases}`"""
+def isru(x: _Array, /, *, alpha: Any = 1.0) -> _Array:
+    r""":math:`\frac{x}{\sqrt{1 + \alpha x^2}}`"""
+def laplace(x: _Array, /, *, mu: Any = 0.7071067811865476, sigma: Any = 0.28209479177387814) -> _Array:
+    r""":math:`\frac12 \left(1 + \operatorname{erf}\left(\frac{x - \mu}{\sigma \sqrt 2}\right)\right)`"""
 def leaky_relu(x: _Array, /, *, negative_slope: Any = 0.01) -> _Array:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha x & x \le 0 \end{cases}`"""
+def lecun_tanh(x: _Array, /) -> _Array:
+    r""":math:`1.7159 \tanh\left(\tfrac23 x\right)`"""
+def lisht(x: _Array, /) -> _Array:
+    r""":math:`x \tanh x`"""
 def log_sigmoid(x: _Array, /) -> _Array:
     r""":math:`-\ln(1 + e^{-x})`"""
 def log_softmax(x: _Array, /, *, temperature: Any = 1.0, axis: int = -1) -> _Array:
     r""":math:`\frac{x_i}{T} - \ln \sum_j e^{x_j / T}`"""
+def logish(x: _Array, /) -> _Array:
+    r""":math:`x \ln(1 + \sigma(x))`"""
+def maxout(x: _Array, /, *, axis: int = -1, pool_size: int = 2) -> _Array:
+    r""":math:`y_i = \max_{k i \le j < k (i + 1)} x_j`"""
+def mila(x: _Array, /, *, beta: Any = -0.25) -> _Array:
+    r""":math:`x \tanh\left(\ln(1 + e^{\beta + x})\right)`"""
 def mish(x: _Array, /) -> _Array:
     r""":math:`x \tanh\left(\ln(1 + e^x)\right)`"""
+def mpelu(x: _Array, /, *, alpha: Any = 1.0, beta: Any = 1.0) -> _Array:
+    r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^{\beta x} - 1) & x \le 0 \end{cases}`"""
+def nlrelu(x: _Array, /, *, beta: Any = 1.0) -> _Array:
+    r""":math:`\ln(1 + \beta \max(x, 0))`"""
+def pau(
+    x: _Array,
+    /,
+    *,
+    p0: Any = 0.0335583603,
+    p1: Any = 0.505000375,
+    p2: Any = 1.65343934,
+    p3: Any = 2.01001052,
+    p4: Any = 0.931901999,
+    p5: Any = 0.152424124,
+    q1: Any = 0.0,
+    q2: Any = 3.98021568,
+    q3: Any = 0.0,
+    q4: Any = 0.301830109,
+) -> _Array:
+    r""":math:`\frac{\sum_{i=0}^{m} p_i x^i}{1 + \left|\sum_{j=1}^{n} q_j x^j\right|}`"""
+def pelu(x: _Array, /, *, alpha: Any = 1.0, beta: Any = 1.0) -> _Array:
+    r""":math:`\begin{cases} \frac{\alpha}{\beta} x & x > 0 \\ \alpha (e^{x / \beta} - 1) & x \le 0 \end{cases}`"""
+def penalized_tanh(x: _Array, /, *, alpha: Any = 0.25) -> _Array:
+    r""":math:`\begin{cases} \tanh x & x > 0 \\ \alpha \tanh x & x \le 0 \end{cases}`"""
+def phish(x: _Array, /) -> _Array:
+    r""":math:`x \tanh\left(x\, \Phi(x)\right)`"""
+def poly_relu(
+    x: _Array,
+    /,
+    *,
+    a0: Any = 0.0,
+    a1: Any = 0.3333333333333333,
+    a2: Any = 0.3333333333333333,
+    a3: Any = 0.3333333333333333,
+) -> _Array:
+    r""":math:`\sum_{i=0}^{3} a_i \max(x, 0)^i`"""
 def prelu(x: _Array, /, *, negative_slope: Any = 0.25) -> _Array:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha x & x \le 0 \end{cases}`"""
+def pserf(x: _Array, /, *, gamma: Any = 1.25, delta: Any = 0.85) -> _Array:
+    r""":math:`x \operatorname{erf}\left(\gamma \ln(1 + e^{\delta x})\right)`"""
 def quick_gelu(x: _Array, /) -> _Array:
     r""":math:`x\, \sigma(1.702 x)`"""
+def reglu(
+    x: _Array,
+    other: _Array | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> _Array:
+    r""":math:`a \max(b, 0)`"""
+def reglu2(
+    x: _Array,
+    other: _Array | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> _Array:
+    r""":math:`a \max(b, 0)^2`"""
 def relu(x: _Array, /) -> _Array:
     r""":math:`\max(x, 0)`"""
 def relu6(x: _Array, /) -> _Array:
     r""":math:`\min(\max(x, 0), 6)`"""
 def relu_squared(x: _Array, /) -> _Array:
     r""":math:`\max(x, 0)^2`"""
+def rrelu(
+    x: _Array,
+    /,
+    *,
+    lower: Any = 0.125,
+    upper: Any = 0.3333333333333333,
+    noise: Any = 0.5,
+    training: bool = False,
+    rng: Any = None,
+) -> _Array:
+    r""":math:`\begin{cases} x & x > 0 \\ (l + n (u - l))\, x & x \le 0 \end{cases}, \quad n \sim U(0, 1)`"""
+def seglu(
+    x: _Array,
+    other: _Array | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> _Array:
+    r""":math:`a\, \operatorname{selu}(b)`"""
 def selu(x: _Array, /) -> _Array:
     r""":math:`\lambda \begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}`"""
+def serf(x: _Array, /) -> _Array:
+    r""":math:`x \operatorname{erf}\left(\ln(1 + e^x)\right)`"""
 def sigmoid(x: _Array, /) -> _Array:
     r""":math:`\frac{1}{1 + e^{-x}}`"""
 def silu(x: _Array, /, *, beta: Any = 1.0) -> _Array:
     r""":math:`x\, \sigma(\beta x)`"""
+def sinc(x: _Array, /) -> _Array:
+    r""":math:`\frac{\sin x}{x}`"""
+def sine(x: _Array, /, *, omega: Any = 1.0) -> _Array:
+    r""":math:`\sin(\omega x)`"""
+def sine_relu(x: _Array, /, *, epsilon: Any = 0.01) -> _Array:
+    r""":math:`\begin{cases} x & x > 0 \\ \epsilon (\sin x - \cos x) & x \le 0 \end{cases}`"""
+def sinlu(x: _Array, /, *, a: Any = 1.0, b: Any = 1.0) -> _Array:
+    r""":math:`(x + a \sin(b x))\, \sigma(x)`"""
+def siren(x: _Array, /, *, omega: Any = 30.0) -> _Array:
+    r""":math:`\sin(\omega x)`"""
+def smelu(x: _Array, /, *, beta: Any = 1.0) -> _Array:
+    r""":math:`\begin{cases} 0 & x \le -\beta \\ \frac{(x + \beta)^2}{4 \beta} & |x| < \beta \\ x & x \ge \beta \end{cases}`"""
+def smish(x: _Array, /) -> _Array:
+    r""":math:`x \tanh\left(\ln(1 + \sigma(x))\right)`"""
+def smu(x: _Array, /, *, alpha: Any = 0.25, mu: Any = 1000000.0) -> _Array:
+    r""":math:`\frac{(1 + \alpha) x + (1 - \alpha) x \operatorname{erf}(\mu (1 - \alpha) x)}{2}`"""
 def snake(x: _Array, /, *, alpha: Any = 1.0) -> _Array:
     r""":math:`x + \frac{1}{\alpha} \sin^2(\alpha x)`"""
+def snake_beta(x: _Array, /, *, alpha: Any = 1.0, beta: Any = 1.0) -> _Array:
+    r""":math:`x + \frac{1}{\beta} \sin^2(\alpha x)`"""
+def soft_clipping(x: _Array, /, *, alpha: Any = 0.5) -> _Array:
+    r""":math:`\frac{1}{\alpha} \ln\frac{1 + e^{\alpha x}}{1 + e^{\alpha (x - 1)}}`"""
+def soft_exponential(x: _Array, /, *, alpha: Any = 0.0) -> _Array:
+    r""":math:`\begin{cases} -\frac{1}{\alpha} \ln(1 - \alpha (x + \alpha)) & \alpha < 0 \\ x & \alpha = 0 \\ \frac{1}{\alpha} (e^{\alpha x} - 1) + \alpha & \alpha > 0 \end{cases}`"""
 def soft_shrink(x: _Array, /, *, lambd: Any = 0.5) -> _Array:
     r""":math:`\operatorname{sign}(x) \max(|x| - \lambda, 0)`"""
+def softcap(x: _Array, /, *, cap: Any = 30.0) -> _Array:
+    r""":math:`c \tanh\left(\frac{x}{c}\right)`"""
 def softmax(x: _Array, /, *, temperature: Any = 1.0, axis: int = -1) -> _Array:
     r""":math:`\frac{e^{x_i / T}}{\sum_j e^{x_j / T}}`"""
+def softmax1(x: _Array, /, *, axis: int = -1) -> _Array:
+    r""":math:`\frac{e^{x_i}}{1 + \sum_j e^{x_j}}`"""
+def softmax2d(x: _Array, /, *, temperature: Any = 1.0) -> _Array:
+    r""":math:`\frac{e^{x_c / T}}{\sum_{c'} e^{x_{c'} / T}}`"""
 def softmin(x: _Array, /, *, temperature: Any = 1.0, axis: int = -1) -> _Array:
     r""":math:`\frac{e^{-x_i / T}}{\sum_j e^{-x_j / T}}`"""
 def softplus(x: _Array, /, *, beta: Any = 1.0) -> _Array:
     r""":math:`\frac{1}{\beta} \ln\left(1 + e^{\beta x}\right)`"""
 def softsign(x: _Array, /) -> _Array:
     r""":math:`\frac{x}{1 + |x|}`"""
+def solu(x: _Array, /, *, axis: int = -1) -> _Array:
+    r""":math:`x_i \frac{e^{x_i}}{\sum_j e^{x_j}}`"""
+def sparse_plus(x: _Array, /) -> _Array:
+    r""":math:`\begin{cases} 0 & x \le -1 \\ \frac{(x + 1)^2}{4} & |x| < 1 \\ x & x \ge 1 \end{cases}`"""
+def sparse_sigmoid(x: _Array, /) -> _Array:
+    r""":math:`\min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
+def sparsemax(x: _Array, /, *, axis: int = -1) -> _Array:
+    r""":math:`\operatorname{arg\,min}_{p \in \Delta} \lVert p - x \rVert^2`"""
+def sqnl(x: _Array, /) -> _Array:
+    r""":math:`\begin{cases} x - x^2 / 4 & 0 \le x \le 2 \\ x + x^2 / 4 & -2 \le x < 0 \\ \operatorname{sign} x & |x| > 2 \end{cases}`"""
+def sqrt_softplus(x: _Array, /) -> _Array:
+    r""":math:`\sqrt{\ln(1 + e^x)}`"""
 def squareplus(x: _Array, /, *, b: Any = 4.0) -> _Array:
     r""":math:`\tfrac12\left(x + \sqrt{x^2 + b}\right)`"""
+def squash(x: _Array, /, *, axis: int = -1) -> _Array:
+    r""":math:`\frac{\lVert x \rVert^2}{1 + \lVert x \rVert^2} \frac{x_i}{\lVert x \rVert}`"""
+def srelu(x: _Array, /, *, t_left: Any = 0.0, a_left: Any = 0.2, t_right: Any = 1.0, a_right: Any = 1.0) -> _Array:
+    r""":math:`\begin{cases} t_r + a_r (x - t_r) & x \ge t_r \\ x & t_l < x < t_r \\ t_l + a_l (x - t_l) & x \le t_l \end{cases}`"""
+def star_relu(x: _Array, /, *, scale: Any = 0.8944, bias: Any = -0.4472) -> _Array:
+    r""":math:`s \max(x, 0)^2 + b`"""
+def step(x: _Array, /) -> _Array:
+    r""":math:`\begin{cases} 1 & x > 0 \\ 0 & x \le 0 \end{cases}`"""
 def swiglu(
     x: _Array,
     other: _Array | None = None,
@@ -83,15 +340,53 @@ def swiglu(
     gate: Literal['first', 'second', 'interleaved'] = 'first',
 ) -> _Array:
     r""":math:`b\; a\, \sigma(\beta a)`"""
+def swiglu_oai(
+    x: _Array,
+    other: _Array | None = None,
+    /,
+    *,
+    alpha: Any = 1.702,
+    limit: Any = 7.0,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'interleaved',
+) -> _Array:
+    r""":math:`(\min(\max(b, -l), l) + 1)\; g\, \sigma(\alpha g), \quad g = \min(a, l)`"""
+def symlog(x: _Array, /) -> _Array:
+    r""":math:`\operatorname{sign}(x) \ln(1 + |x|)`"""
 def tanh(x: _Array, /) -> _Array:
     r""":math:`\tanh x`"""
 def tanh_shrink(x: _Array, /) -> _Array:
     r""":math:`x - \tanh x`"""
+def taylor_softmax(x: _Array, /, *, axis: int = -1) -> _Array:
+    r""":math:`\frac{1 + x_i + x_i^2 / 2}{\sum_j (1 + x_j + x_j^2 / 2)}`"""
+def telu(x: _Array, /) -> _Array:
+    r""":math:`x \tanh(e^x)`"""
 def threshold(x: _Array, /, *, threshold: Any, value: Any) -> _Array:
     r""":math:`\begin{cases} x & x > t \\ v & x \le t \end{cases}`"""
+def thresholded_relu(x: _Array, /, *, threshold: Any = 1.0) -> _Array:
+    r""":math:`\begin{cases} x & x > t \\ 0 & x \le t \end{cases}`"""
+def tlu(x: _Array, /, *, tau: Any = 0.0) -> _Array:
+    r""":math:`\max(x, \tau)`"""
+def wire(x: _Array, /, *, omega: Any = 20.0, sigma: Any = 10.0) -> _Array:
+    r""":math:`\cos(\omega x)\, e^{-(\sigma x)^2}`"""
+def xielu(x: _Array, /, *, alpha_p: Any = 0.8, alpha_n: Any = 0.8, beta: Any = 0.5) -> _Array:
+    r""":math:`\begin{cases} \alpha_p x^2 + \beta x & x > 0 \\ \alpha_n (e^x - 1 - x) + \beta x & x \le 0 \end{cases}`"""
+apl = aplu
+arcsinh = asinh
+atan = arctan
+binary_step = step
+brelu = bounded_relu
+cos = cosine
+dynamic_erf = derf
+dynamic_tanh = dyt
+entmax_bisect = entmax_alpha
+eswish = e_swish
 exp = exponential
+flatten_t_swish = fts
+gelu_10 = clipped_gelu
 gelu_fast_approx = quick_gelu
 gelu_new = gelu_tanh
+h_mish = hard_mish
 h_sigmoid = hard_sigmoid
 h_swish = hard_swish
 hard_silu = hard_swish
@@ -99,13 +394,22 @@ hardshrink = hard_shrink
 hardsigmoid = hard_sigmoid
 hardswish = hard_swish
 hardtanh = hard_tanh
+heaviside = step
+leaky_tanh = penalized_tanh
 linear = identity
 logistic = sigmoid
 logsigmoid = log_sigmoid
 lrelu = leaky_relu
+pade = pau
+quiet_softmax = softmax1
+rational = pau
 relu2 = relu_squared
+relu_n = bounded_relu
+sin = sine
+soft_cap = softcap
 soft_sign = softsign
 softshrink = soft_shrink
 squared_relu = relu_squared
 swish = silu
+tanhexp = telu
 tanhshrink = tanh_shrink

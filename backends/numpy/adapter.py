@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 from array_api_compat import numpy as namespace
 
-from multiact.declaration import Array, Axiswise, Elementwise
-from multiact.exports import BackendBase
+from multiact.declaration import Array, Axiswise, Distribution, Elementwise
+from multiact.exports import BackendBase, check_generator
 
 
 class NumPyBackend(BackendBase):
@@ -25,6 +25,15 @@ class NumPyBackend(BackendBase):
     def dtype(self, x: Array) -> str:
         return str(np.asarray(x).dtype if isinstance(x, (float, int, complex)) else x.dtype).rpartition(".")[2]
 
+    def draw(self, distribution: Distribution, like: Array, rng: Any) -> Array:
+        found = super().draw(distribution, like, rng)
+        return found if _is_numpy(like) else array_namespace(like).asarray(found, device=device(like))
+
+    def uniform(self, like: Array, dtype: str, rng: Any) -> Array:
+        accepted = (type(None), int, np.random.Generator)
+        check_generator(self.name, rng, accepted, "a numpy.random.Generator, a seed, or None for a fresh one")
+        return np.random.default_rng(rng).random(np.shape(like), dtype=dtype)  # type: ignore[call-overload]
+
     def register_elementwise(self, function: Elementwise) -> Callable[..., Array]:
         def call(x: Array, *others: Array) -> Array:
             if not _is_numpy(x):
@@ -35,11 +44,11 @@ class NumPyBackend(BackendBase):
         return call
 
     def register_axiswise(self, function: Axiswise) -> Callable[..., Array]:
-        def call(x: Array, *parameters: Array, axis: int) -> Array:
+        def call(x: Array, *parameters: Array, **options: int) -> Array:
             if not _is_numpy(x):
-                return function.evaluate(array_namespace(x), x, *parameters, axis=axis)
+                return function.evaluate(array_namespace(x), x, *parameters, **options)
             with np.errstate(all="ignore"):
-                return function.evaluate(namespace, np.asarray(x), *parameters, axis=axis)
+                return function.evaluate(namespace, np.asarray(x), *parameters, **options)
 
         return call
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from multiact.declaration import Activation, Array, Axiswise, Elementwise
+from multiact.natives import peers
 from multiact.protocols import Native, Result
 
 from .adapter import backend, namespace
@@ -36,9 +37,7 @@ class NumPyHarness:
         return backend.function(activation)
 
     def natives(self, activation: Activation) -> Sequence[Native]:
-        if activation.name == "tanh":
-            return [Native("numpy.tanh", np.tanh)]
-        return [Native("numpy.exp", np.exp)] if activation.name == "exponential" else []
+        return peers(self.name, activation.name)
 
     def evaluate(
         self,
@@ -70,7 +69,8 @@ class NumPyHarness:
         arguments = {**defaults, **dict(zip(call.names, own))}
         values = [arguments[a] for a in function.arguments]
         if isinstance(function, Axiswise):
-            return self._along_axis(function, values, wrt, given.get("axis", -1), weights)
+            options = {o.name: given.get(o.name, o.default) for o in activation.options if not o.variants}
+            return self._along_axis(function, values, wrt, options, weights)
         node: Elementwise | None = function
         for i in wrt:
             node = None if node is None else node.partial(call.names[i])
@@ -79,17 +79,22 @@ class NumPyHarness:
         return backend.elementwise(node)(*values)
 
     def _along_axis(
-        self, function: Axiswise, values: list[Any], wrt: tuple[int, ...], axis: int, weights: list[Any] | None
+        self,
+        function: Axiswise,
+        values: list[Any],
+        wrt: tuple[int, ...],
+        options: Mapping[str, int],
+        weights: list[Any] | None,
     ) -> Array:
         if len(wrt) != 1:
             raise NotImplementedError("the second derivative along an axis is left to the framework's differentiation.")
         x = values[0]
         half = x.dtype.itemsize < 4
         wide = [v.astype(np.float32) if half and hasattr(v, "dtype") else v for v in values]
-        cotangent = np.ones_like(wide[0]) if weights is None else weights[0].astype(wide[0].dtype)
-        y = function.value(namespace, *wide, axis=axis)
+        y = function.value(namespace, *wide, **options)
+        cotangent = np.ones_like(y) if weights is None else weights[0].astype(wide[0].dtype)
         needed = tuple(i == wrt[0] for i in range(len(values)))
-        found = function.vjp(namespace, wide, y, cotangent, needed, axis=axis)[wrt[0]]
+        found = function.vjp(namespace, wide, y, cotangent, needed, **options)[wrt[0]]
         shape = np.shape(values[wrt[0]])
         for d, size in enumerate(shape):
             if size == 1 and found.shape[d] != 1:

@@ -5,13 +5,150 @@ from typing import Any, Literal, TypeVar
 
 from .adapter import backend as backend
 
+def abs(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`|x|`"""
+def acon_c(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    p1: float | tensorflow.Tensor = 1.0,
+    p2: float | tensorflow.Tensor = 0.0,
+    beta: float | tensorflow.Tensor = 1.0,
+) -> tensorflow.Tensor:
+    r""":math:`(p_1 - p_2) x\, \sigma(\beta (p_1 - p_2) x) + p_2 x`"""
+def aplu(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    a1: float | tensorflow.Tensor = -0.125,
+    b1: float | tensorflow.Tensor = -0.5,
+    a2: float | tensorflow.Tensor = -0.125,
+    b2: float | tensorflow.Tensor = 0.5,
+) -> tensorflow.Tensor:
+    r""":math:`\max(x, 0) + \sum_s a_s \max(b_s - x, 0)`"""
+def arctan(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\arctan x`"""
+def aria2(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    alpha: float | tensorflow.Tensor = 1.5,
+    beta: float | tensorflow.Tensor = 2.0,
+) -> tensorflow.Tensor:
+    r""":math:`x \left(1 + e^{-\beta x}\right)^{-\alpha}`"""
+def asinh(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\operatorname{arsinh} x = \ln\left(x + \sqrt{x^2 + 1}\right)`"""
+def bent_identity(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\frac{\sqrt{x^2 + 1} - 1}{2} + x`"""
+def beta_mish(x: tensorflow.Tensor, /, *, beta: float | tensorflow.Tensor = 1.5) -> tensorflow.Tensor:
+    r""":math:`x \tanh\left(\beta \ln(1 + e^x)\right)`"""
+def bilinear(
+    x: tensorflow.Tensor,
+    other: tensorflow.Tensor | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> tensorflow.Tensor:
+    r""":math:`a\, b`"""
+def bounded_relu(x: tensorflow.Tensor, /, *, max_val: float | tensorflow.Tensor = 1.0) -> tensorflow.Tensor:
+    r""":math:`\min(\max(x, 0), a)`"""
 def celu(x: tensorflow.Tensor, /, *, alpha: float | tensorflow.Tensor = 1.0) -> tensorflow.Tensor:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^{x / \alpha} - 1) & x \le 0 \end{cases}`"""
+def clipped_gelu(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    min_val: float | tensorflow.Tensor = -10.0,
+    max_val: float | tensorflow.Tensor = 10.0,
+) -> tensorflow.Tensor:
+    r""":math:`\min(\max(x\, \Phi(x), a), b)`"""
+def cloglog(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`1 - e^{-e^x}`"""
+def colu(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\frac{x}{1 - x e^{-(x + e^x)}}`"""
+def cosine(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\cos x`"""
+def crelu(x: tensorflow.Tensor, /, *, axis: int = -1) -> tensorflow.Tensor:
+    r""":math:`[\max(x, 0), \max(-x, 0)]`"""
+def derf(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    alpha: float | tensorflow.Tensor = 0.5,
+    shift: float | tensorflow.Tensor = 0.0,
+    weight: float | tensorflow.Tensor = 1.0,
+    bias: float | tensorflow.Tensor = 0.0,
+) -> tensorflow.Tensor:
+    r""":math:`w \operatorname{erf}(\alpha x + s) + b`"""
+def dish(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\frac{x}{2} \left(1 + \frac{x}{\sqrt{1 + x^2}}\right)`"""
+def dsilu(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\sigma(x) \left(1 + x \left(1 - \sigma(x)\right)\right)`"""
+def dyt(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    alpha: float | tensorflow.Tensor = 0.5,
+    weight: float | tensorflow.Tensor = 1.0,
+    bias: float | tensorflow.Tensor = 0.0,
+) -> tensorflow.Tensor:
+    r""":math:`w \tanh(\alpha x) + b`"""
+def e_swish(x: tensorflow.Tensor, /, *, beta: float | tensorflow.Tensor = 1.5) -> tensorflow.Tensor:
+    r""":math:`\beta x\, \sigma(x)`"""
+def elish(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\begin{cases} \frac{x}{1 + e^{-x}} & x > 0 \\ \frac{e^x - 1}{1 + e^{-x}} & x \le 0 \end{cases}`"""
 def elu(x: tensorflow.Tensor, /, *, alpha: float | tensorflow.Tensor = 1.0) -> tensorflow.Tensor:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}`"""
+def entmax15(x: tensorflow.Tensor, /, *, axis: int = -1) -> tensorflow.Tensor:
+    r""":math:`(x_i / 2 - \tau)_+^2, \quad \tau: \sum_j (x_j / 2 - \tau)_+^2 = 1`"""
+def entmax_alpha(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    alpha: float | tensorflow.Tensor = 1.5,
+    axis: int = -1,
+) -> tensorflow.Tensor:
+    r""":math:`((\alpha - 1) x_i - \tau)_+^{1 / (\alpha - 1)}, \quad \tau: \text{the sum is } 1`"""
+def erf(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\operatorname{erf} x = \frac{2}{\sqrt\pi} \int_0^x e^{-t^2}\, dt`"""
+def erfact(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    alpha: float | tensorflow.Tensor = 0.75,
+    beta: float | tensorflow.Tensor = 0.75,
+) -> tensorflow.Tensor:
+    r""":math:`x \operatorname{erf}\left(\alpha e^{\beta x}\right)`"""
 def exponential(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`e^x`"""
-def gelu(x: tensorflow.Tensor, /, *, approximate: Literal['none', 'tanh'] = 'none') -> tensorflow.Tensor:
+def finer(x: tensorflow.Tensor, /, *, omega: float | tensorflow.Tensor = 30.0) -> tensorflow.Tensor:
+    r""":math:`\sin(\omega (|x| + 1) x)`"""
+def fts(x: tensorflow.Tensor, /, *, threshold: float | tensorflow.Tensor = -0.2) -> tensorflow.Tensor:
+    r""":math:`\frac{\max(x, 0)}{1 + e^{-x}} + T`"""
+def gaussian(x: tensorflow.Tensor, /, *, sigma: float | tensorflow.Tensor = 1.0) -> tensorflow.Tensor:
+    r""":math:`e^{-x^2 / (2 \sigma^2)}`"""
+def gcu(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`x \cos x`"""
+def geglu(
+    x: tensorflow.Tensor,
+    other: tensorflow.Tensor | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> tensorflow.Tensor:
+    r""":math:`a\, b\, \Phi(b)`"""
+def geglu_tanh(
+    x: tensorflow.Tensor,
+    other: tensorflow.Tensor | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> tensorflow.Tensor:
+    r""":math:`a\, \tfrac{b}{2}\left(1 + \tanh\left(\sqrt{2/\pi}\,(b + 0.044715\, b^3)\right)\right)`"""
+def gelu(x: tensorflow.Tensor, /, *, approximate: Literal['none', 'tanh', 'sigmoid'] = 'none') -> tensorflow.Tensor:
     r""":math:`x\, \Phi(x)`"""
 def gelu_tanh(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`\tfrac{x}{2}\left(1 + \tanh\left(\sqrt{2/\pi}\,(x + 0.044715\, x^3)\right)\right)`"""
@@ -24,10 +161,46 @@ def glu(
     gate: Literal['first', 'second', 'interleaved'] = 'second',
 ) -> tensorflow.Tensor:
     r""":math:`a\, \sigma(b)`"""
+def golu(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`x\, e^{-e^{-x}}`"""
+def gtu(
+    x: tensorflow.Tensor,
+    other: tensorflow.Tensor | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> tensorflow.Tensor:
+    r""":math:`\tanh(a)\, \sigma(b)`"""
+def gudermannian(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`2 \arctan\left(\tanh\frac{x}{2}\right)`"""
+def gumbel_softmax(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    temperature: float | tensorflow.Tensor = 1.0,
+    noise: float | tensorflow.Tensor | None = None,
+    hard: Literal[False, True] = False,
+    axis: int = -1,
+    rng: Any = None,
+) -> tensorflow.Tensor:
+    r""":math:`\frac{e^{(x_i + g_i) / T}}{\sum_j e^{(x_j + g_j) / T}}, \quad g_i \sim \operatorname{Gumbel}(0, 1)`"""
+def hard_elish(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\begin{cases} x\, h(x) & x > 0 \\ (e^x - 1)\, h(x) & x \le 0 \end{cases},\ h(x) = \min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
+def hard_mish(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\tfrac{x}{2} \min(\max(x + 2, 0), 2)`"""
 def hard_shrink(x: tensorflow.Tensor, /, *, lambd: float | tensorflow.Tensor = 0.5) -> tensorflow.Tensor:
     r""":math:`\begin{cases} x & |x| > \lambda \\ 0 & |x| \le \lambda \end{cases}`"""
-def hard_sigmoid(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
-    r""":math:`\min\left(\max\left(\tfrac{x}{6} + \tfrac12, 0\right), 1\right)`"""
+def hard_sigmoid(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    width: float | tensorflow.Tensor = 6.0,
+    offset: float | tensorflow.Tensor = 0.5,
+) -> tensorflow.Tensor:
+    r""":math:`\min\left(\max\left(\tfrac{x}{w} + c, 0\right), 1\right)`"""
+def hard_sigmoid_legacy(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\min\left(\max\left(\tfrac{x}{5} + \tfrac12, 0\right), 1\right)`"""
 def hard_swish(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`x \min\left(\max\left(\tfrac{x}{6} + \tfrac12, 0\right), 1\right)`"""
 def hard_tanh(
@@ -38,10 +211,28 @@ def hard_tanh(
     max_val: float | tensorflow.Tensor = 1.0,
 ) -> tensorflow.Tensor:
     r""":math:`\min(\max(x, a), b)`"""
+def hardmax(x: tensorflow.Tensor, /, *, axis: int = -1) -> tensorflow.Tensor:
+    r""":math:`[i = \min \operatorname{arg\,max}_j x_j]`"""
 def identity(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`x`"""
+def isrlu(x: tensorflow.Tensor, /, *, alpha: float | tensorflow.Tensor = 1.0) -> tensorflow.Tensor:
+    r""":math:`\begin{cases} x & x > 0 \\ \frac{x}{\sqrt{1 + \alpha x^2}} & x \le 0 \end{cases}`"""
+def isru(x: tensorflow.Tensor, /, *, alpha: float | tensorflow.Tensor = 1.0) -> tensorflow.Tensor:
+    r""":math:`\frac{x}{\sqrt{1 + \alpha x^2}}`"""
+def laplace(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    mu: float | tensorflow.Tensor = 0.7071067811865476,
+    sigma: float | tensorflow.Tensor = 0.28209479177387814,
+) -> tensorflow.Tensor:
+    r""":math:`\frac12 \left(1 + \operatorname{erf}\left(\frac{x - \mu}{\sigma \sqrt 2}\right)\right)`"""
 def leaky_relu(x: tensorflow.Tensor, /, *, negative_slope: float | tensorflow.Tensor = 0.01) -> tensorflow.Tensor:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha x & x \le 0 \end{cases}`"""
+def lecun_tanh(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`1.7159 \tanh\left(\tfrac23 x\right)`"""
+def lisht(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`x \tanh x`"""
 def log_sigmoid(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`-\ln(1 + e^{-x})`"""
 def log_softmax(
@@ -52,28 +243,172 @@ def log_softmax(
     axis: int = -1,
 ) -> tensorflow.Tensor:
     r""":math:`\frac{x_i}{T} - \ln \sum_j e^{x_j / T}`"""
+def logish(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`x \ln(1 + \sigma(x))`"""
+def maxout(x: tensorflow.Tensor, /, *, axis: int = -1, pool_size: int = 2) -> tensorflow.Tensor:
+    r""":math:`y_i = \max_{k i \le j < k (i + 1)} x_j`"""
+def mila(x: tensorflow.Tensor, /, *, beta: float | tensorflow.Tensor = -0.25) -> tensorflow.Tensor:
+    r""":math:`x \tanh\left(\ln(1 + e^{\beta + x})\right)`"""
 def mish(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`x \tanh\left(\ln(1 + e^x)\right)`"""
+def mpelu(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    alpha: float | tensorflow.Tensor = 1.0,
+    beta: float | tensorflow.Tensor = 1.0,
+) -> tensorflow.Tensor:
+    r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^{\beta x} - 1) & x \le 0 \end{cases}`"""
+def nlrelu(x: tensorflow.Tensor, /, *, beta: float | tensorflow.Tensor = 1.0) -> tensorflow.Tensor:
+    r""":math:`\ln(1 + \beta \max(x, 0))`"""
+def pau(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    p0: float | tensorflow.Tensor = 0.0335583603,
+    p1: float | tensorflow.Tensor = 0.505000375,
+    p2: float | tensorflow.Tensor = 1.65343934,
+    p3: float | tensorflow.Tensor = 2.01001052,
+    p4: float | tensorflow.Tensor = 0.931901999,
+    p5: float | tensorflow.Tensor = 0.152424124,
+    q1: float | tensorflow.Tensor = 0.0,
+    q2: float | tensorflow.Tensor = 3.98021568,
+    q3: float | tensorflow.Tensor = 0.0,
+    q4: float | tensorflow.Tensor = 0.301830109,
+) -> tensorflow.Tensor:
+    r""":math:`\frac{\sum_{i=0}^{m} p_i x^i}{1 + \left|\sum_{j=1}^{n} q_j x^j\right|}`"""
+def pelu(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    alpha: float | tensorflow.Tensor = 1.0,
+    beta: float | tensorflow.Tensor = 1.0,
+) -> tensorflow.Tensor:
+    r""":math:`\begin{cases} \frac{\alpha}{\beta} x & x > 0 \\ \alpha (e^{x / \beta} - 1) & x \le 0 \end{cases}`"""
+def penalized_tanh(x: tensorflow.Tensor, /, *, alpha: float | tensorflow.Tensor = 0.25) -> tensorflow.Tensor:
+    r""":math:`\begin{cases} \tanh x & x > 0 \\ \alpha \tanh x & x \le 0 \end{cases}`"""
+def phish(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`x \tanh\left(x\, \Phi(x)\right)`"""
+def poly_relu(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    a0: float | tensorflow.Tensor = 0.0,
+    a1: float | tensorflow.Tensor = 0.3333333333333333,
+    a2: float | tensorflow.Tensor = 0.3333333333333333,
+    a3: float | tensorflow.Tensor = 0.3333333333333333,
+) -> tensorflow.Tensor:
+    r""":math:`\sum_{i=0}^{3} a_i \max(x, 0)^i`"""
 def prelu(x: tensorflow.Tensor, /, *, negative_slope: float | tensorflow.Tensor = 0.25) -> tensorflow.Tensor:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha x & x \le 0 \end{cases}`"""
+def pserf(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    gamma: float | tensorflow.Tensor = 1.25,
+    delta: float | tensorflow.Tensor = 0.85,
+) -> tensorflow.Tensor:
+    r""":math:`x \operatorname{erf}\left(\gamma \ln(1 + e^{\delta x})\right)`"""
 def quick_gelu(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`x\, \sigma(1.702 x)`"""
+def reglu(
+    x: tensorflow.Tensor,
+    other: tensorflow.Tensor | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> tensorflow.Tensor:
+    r""":math:`a \max(b, 0)`"""
+def reglu2(
+    x: tensorflow.Tensor,
+    other: tensorflow.Tensor | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> tensorflow.Tensor:
+    r""":math:`a \max(b, 0)^2`"""
 def relu(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`\max(x, 0)`"""
 def relu6(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`\min(\max(x, 0), 6)`"""
 def relu_squared(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`\max(x, 0)^2`"""
+def rrelu(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    lower: float | tensorflow.Tensor = 0.125,
+    upper: float | tensorflow.Tensor = 0.3333333333333333,
+    noise: float | tensorflow.Tensor = 0.5,
+    training: bool = False,
+    rng: Any = None,
+) -> tensorflow.Tensor:
+    r""":math:`\begin{cases} x & x > 0 \\ (l + n (u - l))\, x & x \le 0 \end{cases}, \quad n \sim U(0, 1)`"""
+def seglu(
+    x: tensorflow.Tensor,
+    other: tensorflow.Tensor | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> tensorflow.Tensor:
+    r""":math:`a\, \operatorname{selu}(b)`"""
 def selu(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`\lambda \begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}`"""
+def serf(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`x \operatorname{erf}\left(\ln(1 + e^x)\right)`"""
 def sigmoid(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`\frac{1}{1 + e^{-x}}`"""
 def silu(x: tensorflow.Tensor, /, *, beta: float | tensorflow.Tensor = 1.0) -> tensorflow.Tensor:
     r""":math:`x\, \sigma(\beta x)`"""
+def sinc(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\frac{\sin x}{x}`"""
+def sine(x: tensorflow.Tensor, /, *, omega: float | tensorflow.Tensor = 1.0) -> tensorflow.Tensor:
+    r""":math:`\sin(\omega x)`"""
+def sine_relu(x: tensorflow.Tensor, /, *, epsilon: float | tensorflow.Tensor = 0.01) -> tensorflow.Tensor:
+    r""":math:`\begin{cases} x & x > 0 \\ \epsilon (\sin x - \cos x) & x \le 0 \end{cases}`"""
+def sinlu(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    a: float | tensorflow.Tensor = 1.0,
+    b: float | tensorflow.Tensor = 1.0,
+) -> tensorflow.Tensor:
+    r""":math:`(x + a \sin(b x))\, \sigma(x)`"""
+def siren(x: tensorflow.Tensor, /, *, omega: float | tensorflow.Tensor = 30.0) -> tensorflow.Tensor:
+    r""":math:`\sin(\omega x)`"""
+def smelu(x: tensorflow.Tensor, /, *, beta: float | tensorflow.Tensor = 1.0) -> tensorflow.Tensor:
+    r""":math:`\begin{cases} 0 & x \le -\beta \\ \frac{(x + \beta)^2}{4 \beta} & |x| < \beta \\ x & x \ge \beta \end{cases}`"""
+def smish(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`x \tanh\left(\ln(1 + \sigma(x))\right)`"""
+def smu(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    alpha: float | tensorflow.Tensor = 0.25,
+    mu: float | tensorflow.Tensor = 1000000.0,
+) -> tensorflow.Tensor:
+    r""":math:`\frac{(1 + \alpha) x + (1 - \alpha) x \operatorname{erf}(\mu (1 - \alpha) x)}{2}`"""
 def snake(x: tensorflow.Tensor, /, *, alpha: float | tensorflow.Tensor = 1.0) -> tensorflow.Tensor:
     r""":math:`x + \frac{1}{\alpha} \sin^2(\alpha x)`"""
+def snake_beta(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    alpha: float | tensorflow.Tensor = 1.0,
+    beta: float | tensorflow.Tensor = 1.0,
+) -> tensorflow.Tensor:
+    r""":math:`x + \frac{1}{\beta} \sin^2(\alpha x)`"""
+def soft_clipping(x: tensorflow.Tensor, /, *, alpha: float | tensorflow.Tensor = 0.5) -> tensorflow.Tensor:
+    r""":math:`\frac{1}{\alpha} \ln\frac{1 + e^{\alpha x}}{1 + e^{\alpha (x - 1)}}`"""
+def soft_exponential(x: tensorflow.Tensor, /, *, alpha: float | tensorflow.Tensor = 0.0) -> tensorflow.Tensor:
+    r""":math:`\begin{cases} -\frac{1}{\alpha} \ln(1 - \alpha (x + \alpha)) & \alpha < 0 \\ x & \alpha = 0 \\ \frac{1}{\alpha} (e^{\alpha x} - 1) + \alpha & \alpha > 0 \end{cases}`"""
 def soft_shrink(x: tensorflow.Tensor, /, *, lambd: float | tensorflow.Tensor = 0.5) -> tensorflow.Tensor:
     r""":math:`\operatorname{sign}(x) \max(|x| - \lambda, 0)`"""
+def softcap(x: tensorflow.Tensor, /, *, cap: float | tensorflow.Tensor = 30.0) -> tensorflow.Tensor:
+    r""":math:`c \tanh\left(\frac{x}{c}\right)`"""
 def softmax(
     x: tensorflow.Tensor,
     /,
@@ -82,6 +417,10 @@ def softmax(
     axis: int = -1,
 ) -> tensorflow.Tensor:
     r""":math:`\frac{e^{x_i / T}}{\sum_j e^{x_j / T}}`"""
+def softmax1(x: tensorflow.Tensor, /, *, axis: int = -1) -> tensorflow.Tensor:
+    r""":math:`\frac{e^{x_i}}{1 + \sum_j e^{x_j}}`"""
+def softmax2d(x: tensorflow.Tensor, /, *, temperature: float | tensorflow.Tensor = 1.0) -> tensorflow.Tensor:
+    r""":math:`\frac{e^{x_c / T}}{\sum_{c'} e^{x_{c'} / T}}`"""
 def softmin(
     x: tensorflow.Tensor,
     /,
@@ -94,8 +433,42 @@ def softplus(x: tensorflow.Tensor, /, *, beta: float | tensorflow.Tensor = 1.0) 
     r""":math:`\frac{1}{\beta} \ln\left(1 + e^{\beta x}\right)`"""
 def softsign(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`\frac{x}{1 + |x|}`"""
+def solu(x: tensorflow.Tensor, /, *, axis: int = -1) -> tensorflow.Tensor:
+    r""":math:`x_i \frac{e^{x_i}}{\sum_j e^{x_j}}`"""
+def sparse_plus(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\begin{cases} 0 & x \le -1 \\ \frac{(x + 1)^2}{4} & |x| < 1 \\ x & x \ge 1 \end{cases}`"""
+def sparse_sigmoid(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
+def sparsemax(x: tensorflow.Tensor, /, *, axis: int = -1) -> tensorflow.Tensor:
+    r""":math:`\operatorname{arg\,min}_{p \in \Delta} \lVert p - x \rVert^2`"""
+def sqnl(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\begin{cases} x - x^2 / 4 & 0 \le x \le 2 \\ x + x^2 / 4 & -2 \le x < 0 \\ \operatorname{sign} x & |x| > 2 \end{cases}`"""
+def sqrt_softplus(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\sqrt{\ln(1 + e^x)}`"""
 def squareplus(x: tensorflow.Tensor, /, *, b: float | tensorflow.Tensor = 4.0) -> tensorflow.Tensor:
     r""":math:`\tfrac12\left(x + \sqrt{x^2 + b}\right)`"""
+def squash(x: tensorflow.Tensor, /, *, axis: int = -1) -> tensorflow.Tensor:
+    r""":math:`\frac{\lVert x \rVert^2}{1 + \lVert x \rVert^2} \frac{x_i}{\lVert x \rVert}`"""
+def srelu(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    t_left: float | tensorflow.Tensor = 0.0,
+    a_left: float | tensorflow.Tensor = 0.2,
+    t_right: float | tensorflow.Tensor = 1.0,
+    a_right: float | tensorflow.Tensor = 1.0,
+) -> tensorflow.Tensor:
+    r""":math:`\begin{cases} t_r + a_r (x - t_r) & x \ge t_r \\ x & t_l < x < t_r \\ t_l + a_l (x - t_l) & x \le t_l \end{cases}`"""
+def star_relu(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    scale: float | tensorflow.Tensor = 0.8944,
+    bias: float | tensorflow.Tensor = -0.4472,
+) -> tensorflow.Tensor:
+    r""":math:`s \max(x, 0)^2 + b`"""
+def step(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\begin{cases} 1 & x > 0 \\ 0 & x \le 0 \end{cases}`"""
 def swiglu(
     x: tensorflow.Tensor,
     other: tensorflow.Tensor | None = None,
@@ -106,10 +479,27 @@ def swiglu(
     gate: Literal['first', 'second', 'interleaved'] = 'first',
 ) -> tensorflow.Tensor:
     r""":math:`b\; a\, \sigma(\beta a)`"""
+def swiglu_oai(
+    x: tensorflow.Tensor,
+    other: tensorflow.Tensor | None = None,
+    /,
+    *,
+    alpha: float | tensorflow.Tensor = 1.702,
+    limit: float | tensorflow.Tensor = 7.0,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'interleaved',
+) -> tensorflow.Tensor:
+    r""":math:`(\min(\max(b, -l), l) + 1)\; g\, \sigma(\alpha g), \quad g = \min(a, l)`"""
+def symlog(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`\operatorname{sign}(x) \ln(1 + |x|)`"""
 def tanh(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`\tanh x`"""
 def tanh_shrink(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`x - \tanh x`"""
+def taylor_softmax(x: tensorflow.Tensor, /, *, axis: int = -1) -> tensorflow.Tensor:
+    r""":math:`\frac{1 + x_i + x_i^2 / 2}{\sum_j (1 + x_j + x_j^2 / 2)}`"""
+def telu(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
+    r""":math:`x \tanh(e^x)`"""
 def threshold(
     x: tensorflow.Tensor,
     /,
@@ -118,9 +508,43 @@ def threshold(
     value: float | tensorflow.Tensor,
 ) -> tensorflow.Tensor:
     r""":math:`\begin{cases} x & x > t \\ v & x \le t \end{cases}`"""
+def thresholded_relu(x: tensorflow.Tensor, /, *, threshold: float | tensorflow.Tensor = 1.0) -> tensorflow.Tensor:
+    r""":math:`\begin{cases} x & x > t \\ 0 & x \le t \end{cases}`"""
+def tlu(x: tensorflow.Tensor, /, *, tau: float | tensorflow.Tensor = 0.0) -> tensorflow.Tensor:
+    r""":math:`\max(x, \tau)`"""
+def wire(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    omega: float | tensorflow.Tensor = 20.0,
+    sigma: float | tensorflow.Tensor = 10.0,
+) -> tensorflow.Tensor:
+    r""":math:`\cos(\omega x)\, e^{-(\sigma x)^2}`"""
+def xielu(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    alpha_p: float | tensorflow.Tensor = 0.8,
+    alpha_n: float | tensorflow.Tensor = 0.8,
+    beta: float | tensorflow.Tensor = 0.5,
+) -> tensorflow.Tensor:
+    r""":math:`\begin{cases} \alpha_p x^2 + \beta x & x > 0 \\ \alpha_n (e^x - 1 - x) + \beta x & x \le 0 \end{cases}`"""
+apl = aplu
+arcsinh = asinh
+atan = arctan
+binary_step = step
+brelu = bounded_relu
+cos = cosine
+dynamic_erf = derf
+dynamic_tanh = dyt
+entmax_bisect = entmax_alpha
+eswish = e_swish
 exp = exponential
+flatten_t_swish = fts
+gelu_10 = clipped_gelu
 gelu_fast_approx = quick_gelu
 gelu_new = gelu_tanh
+h_mish = hard_mish
 h_sigmoid = hard_sigmoid
 h_swish = hard_swish
 hard_silu = hard_swish
@@ -128,13 +552,22 @@ hardshrink = hard_shrink
 hardsigmoid = hard_sigmoid
 hardswish = hard_swish
 hardtanh = hard_tanh
+heaviside = step
+leaky_tanh = penalized_tanh
 linear = identity
 logistic = sigmoid
 logsigmoid = log_sigmoid
 lrelu = leaky_relu
+pade = pau
+quiet_softmax = softmax1
+rational = pau
 relu2 = relu_squared
+relu_n = bounded_relu
+sin = sine
+soft_cap = softcap
 soft_sign = softsign
 softshrink = soft_shrink
 squared_relu = relu_squared
 swish = silu
+tanhexp = telu
 tanhshrink = tanh_shrink

@@ -10,7 +10,7 @@ numbers travel as tensors, so that a schedule of ever new values does not trace 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from multiact.declaration import Activation, Array, Axiswise, Elementwise, widen
 from multiact.errors import InputError
-from multiact.exports import BackendBase
+from multiact.exports import BackendBase, check_generator
 from multiact.functions import build, check_split
 
 from . import namespace
@@ -61,6 +61,13 @@ class TensorFlowBackend(BackendBase):
         even, odd = (tf.squeeze(part, [pair]) for part in tf.split(tf.reshape(x, tf.concat(pairs, 0)), 2, pair))
         return odd, even
 
+    def uniform(self, like: Array, dtype: str, rng: Any) -> Tensor:
+        accepted = (type(None), tf.random.Generator)
+        check_generator(self.name, rng, accepted, "a tf.random.Generator, or None for the global one")
+        like = _tensor(like)
+        found = (rng or tf.random).uniform(tf.shape(like), dtype=dtype)
+        return tf.ensure_shape(found, like.shape)
+
     def register_elementwise(self, function: Elementwise) -> Callable[..., Tensor]:
         missing = {a: _guard(function, a) for a in function.arguments if not function.order and not function.partial(a)}
 
@@ -100,40 +107,51 @@ class TensorFlowBackend(BackendBase):
         return call
 
     def register_axiswise(self, function: Axiswise) -> Callable[..., Tensor]:
-        by_axis: dict[int, _Graphs] = {}
+        by_options: dict[tuple[int, ...], _Graphs] = {}
 
-        def prepare(axis: int) -> _Graphs:
+        def prepare(options: Mapping[str, int]) -> _Graphs:
             def make(constants: tuple[float | None, ...]) -> Callable[..., Tensor]:
                 needed = tuple(c is None for c in constants)
 
                 def body(*tensors: Tensor) -> Tensor:
                     x, *parameters = _merge(constants, tensors)
-                    return function.evaluate(namespace, x, *parameters, axis=axis)
+                    return function.evaluate(namespace, x, *parameters, **options)
 
                 def gradient(dy: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
                     wide = _merge(constants, [tf.cast(t, dy.dtype) for t in tensors])
-                    y = entry(*wide, axis=axis)  # computed again by this rule, so that it is differentiable by it too
-                    grads = function.vjp(namespace, wide, y, dy, needed, axis=axis)
+                    y = entry(*wide, **options)  # computed again by this rule, so that it is differentiable by it too
+                    grads = function.vjp(namespace, wide, y, dy, needed, **options)
                     return [g for g, need in zip(grads, needed) if need]
 
                 return _graph(function.name, body, gradient)
 
-            return _Graphs(make)
+            def shape(before: tf.TensorShape) -> Any:
+                return before if before.rank is None else function.output_shape(tuple(before), options)
 
-        def entry(*arguments: Array, axis: int) -> Tensor:
-            graphs = by_axis.get(axis)
+            return _Graphs(make, shape)
+
+        def entry(*arguments: Array, **options: int) -> Tensor:
+            key = tuple(options[name] for name in function.options)
+            graphs = by_options.get(key)
             if graphs is None:
-                graphs = by_axis.setdefault(axis, prepare(axis))
+                graphs = by_options.setdefault(key, prepare(options))
             return graphs(arguments)
 
         return entry
 
 
 class _Graphs:
-    """The graph functions of one function, by which of its arguments are Python numbers and which numbers."""
+    """The graph functions of one function, by which of its arguments are Python numbers and which numbers.
 
-    def __init__(self, make: Callable[[tuple[float | None, ...]], Callable[..., Tensor]]) -> None:
-        self._make = make
+    `shape` gives the shape of the result for that of the first argument, as far as it is known.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[tuple[float | None, ...]], Callable[..., Tensor]],
+        shape: Callable[[tf.TensorShape], Any] = lambda before: before,
+    ) -> None:
+        self._make, self._shape = make, shape
         self._made: dict[tuple[float | None, ...], Callable[..., Tensor]] = {}
         self._constants = 0
 
@@ -149,7 +167,7 @@ class _Graphs:
             return self((x, *(tf.constant(a, dtype) if isinstance(a, float) else a for a in arguments[1:])))
         y = graph(x, *(_real(a, x) for a in arguments[1:] if not isinstance(a, float)))
         if not tf.executing_eagerly():
-            y.set_shape(x.shape)  # the graph may have been traced for any shape
+            y.set_shape(self._shape(x.shape))  # the graph may have been traced for any shape
         return y
 
 

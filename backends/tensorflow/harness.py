@@ -4,40 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
 from multiact.declaration import DTYPES, Activation, Array
+from multiact.natives import peers
 from multiact.protocols import Native, Result
 
 from .adapter import backend, traced
 
 Tensors = Sequence[tf.Tensor]
 Evaluation = Callable[[Tensors, Tensors], tf.Tensor]
-
-#: TensorFlow's function for each activation, its keywords for our parameters in their order, and what makes it the same.
-NATIVES: dict[str, tuple[Callable[..., Any], str, tuple[str, ...], dict[str, Any]]] = {
-    "elu": (tf.nn.elu, "tf.nn.elu", (), {}),
-    "exponential": (tf.math.exp, "tf.math.exp", (), {}),
-    "gelu": (tf.nn.gelu, "tf.nn.gelu", (), {"approximate": False}),
-    "gelu_tanh": (tf.nn.gelu, "tf.nn.gelu(approximate=True)", (), {"approximate": True}),
-    "identity": (tf.identity, "tf.identity", (), {}),
-    "leaky_relu": (tf.nn.leaky_relu, "tf.nn.leaky_relu", ("alpha",), {}),
-    "log_sigmoid": (tf.math.log_sigmoid, "tf.math.log_sigmoid", (), {}),
-    "log_softmax": (tf.nn.log_softmax, "tf.nn.log_softmax", (), {}),
-    "relu": (tf.nn.relu, "tf.nn.relu", (), {}),
-    "relu6": (tf.nn.relu6, "tf.nn.relu6", (), {}),
-    "selu": (tf.nn.selu, "tf.nn.selu", (), {}),
-    "sigmoid": (tf.math.sigmoid, "tf.math.sigmoid", (), {}),
-    "silu": (tf.nn.silu, "tf.nn.silu", ("beta",), {}),
-    "softmax": (tf.nn.softmax, "tf.nn.softmax", (), {}),
-    "softplus": (tf.math.softplus, "tf.math.softplus", (), {}),
-    "softsign": (tf.nn.softsign, "tf.nn.softsign", (), {}),
-    "tanh": (tf.math.tanh, "tf.math.tanh", (), {}),
-}
 
 
 class TensorFlowHarness:
@@ -66,15 +45,7 @@ class TensorFlowHarness:
         return backend.function(activation)
 
     def natives(self, activation: Activation) -> Sequence[Native]:
-        if activation.name not in NATIVES:
-            return ()
-        function, name, keywords, fixed = NATIVES[activation.name]
-        defaults = [p.default for p in activation.parameters]
-
-        def call(x: tf.Tensor, *values: Any) -> tf.Tensor:
-            return function(x, **fixed, **dict(zip(keywords, values or defaults)))
-
-        return (Native(name, call, {p.name: p.default for p in activation.parameters if p.default is not None}),)
+        return peers(self.name, activation.name)
 
     def evaluate(
         self,

@@ -438,6 +438,11 @@ def roll(x: Tensor, /, shift: Any, *, axis: Axis = None) -> Tensor:
     return tf.roll(x, shift, axis)
 
 
+def shape(x: Tensor, /) -> Tensor:
+    """Not in the standard: the shape where it becomes known only when the graph runs."""
+    return tf.shape(x)
+
+
 def take(x: Tensor, indices: Any, /, *, axis: int | None = None) -> Tensor:
     return tf.gather(x, indices, axis=0 if axis is None else axis)
 

@@ -18,8 +18,9 @@ from multiact.exports import listing, lookup
 require("torch")
 
 from .adapter import backend
+from .layers import Gated
 
-__all__ = ["backend"]
+__all__ = ["Gated", "backend"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,4 +28,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return listing(backend)
+    return sorted([*listing(backend), "Gated"])

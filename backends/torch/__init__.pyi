@@ -4,14 +4,134 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from .adapter import backend as backend
+from .layers import Gated as Gated
 
+def abs(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`|x|`"""
+def acon_c(
+    x: torch.Tensor,
+    /,
+    *,
+    p1: float | torch.Tensor = 1.0,
+    p2: float | torch.Tensor = 0.0,
+    beta: float | torch.Tensor = 1.0,
+) -> torch.Tensor:
+    r""":math:`(p_1 - p_2) x\, \sigma(\beta (p_1 - p_2) x) + p_2 x`"""
+def aplu(
+    x: torch.Tensor,
+    /,
+    *,
+    a1: float | torch.Tensor = -0.125,
+    b1: float | torch.Tensor = -0.5,
+    a2: float | torch.Tensor = -0.125,
+    b2: float | torch.Tensor = 0.5,
+) -> torch.Tensor:
+    r""":math:`\max(x, 0) + \sum_s a_s \max(b_s - x, 0)`"""
+def arctan(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\arctan x`"""
+def aria2(x: torch.Tensor, /, *, alpha: float | torch.Tensor = 1.5, beta: float | torch.Tensor = 2.0) -> torch.Tensor:
+    r""":math:`x \left(1 + e^{-\beta x}\right)^{-\alpha}`"""
+def asinh(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\operatorname{arsinh} x = \ln\left(x + \sqrt{x^2 + 1}\right)`"""
+def bent_identity(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\frac{\sqrt{x^2 + 1} - 1}{2} + x`"""
+def beta_mish(x: torch.Tensor, /, *, beta: float | torch.Tensor = 1.5) -> torch.Tensor:
+    r""":math:`x \tanh\left(\beta \ln(1 + e^x)\right)`"""
+def bilinear(
+    x: torch.Tensor,
+    other: torch.Tensor | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> torch.Tensor:
+    r""":math:`a\, b`"""
+def bounded_relu(x: torch.Tensor, /, *, max_val: float | torch.Tensor = 1.0) -> torch.Tensor:
+    r""":math:`\min(\max(x, 0), a)`"""
 def celu(x: torch.Tensor, /, *, alpha: float | torch.Tensor = 1.0) -> torch.Tensor:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^{x / \alpha} - 1) & x \le 0 \end{cases}`"""
+def clipped_gelu(
+    x: torch.Tensor,
+    /,
+    *,
+    min_val: float | torch.Tensor = -10.0,
+    max_val: float | torch.Tensor = 10.0,
+) -> torch.Tensor:
+    r""":math:`\min(\max(x\, \Phi(x), a), b)`"""
+def cloglog(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`1 - e^{-e^x}`"""
+def colu(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\frac{x}{1 - x e^{-(x + e^x)}}`"""
+def cosine(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\cos x`"""
+def crelu(x: torch.Tensor, /, *, axis: int = -1) -> torch.Tensor:
+    r""":math:`[\max(x, 0), \max(-x, 0)]`"""
+def derf(
+    x: torch.Tensor,
+    /,
+    *,
+    alpha: float | torch.Tensor = 0.5,
+    shift: float | torch.Tensor = 0.0,
+    weight: float | torch.Tensor = 1.0,
+    bias: float | torch.Tensor = 0.0,
+) -> torch.Tensor:
+    r""":math:`w \operatorname{erf}(\alpha x + s) + b`"""
+def dish(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\frac{x}{2} \left(1 + \frac{x}{\sqrt{1 + x^2}}\right)`"""
+def dsilu(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\sigma(x) \left(1 + x \left(1 - \sigma(x)\right)\right)`"""
+def dyt(
+    x: torch.Tensor,
+    /,
+    *,
+    alpha: float | torch.Tensor = 0.5,
+    weight: float | torch.Tensor = 1.0,
+    bias: float | torch.Tensor = 0.0,
+) -> torch.Tensor:
+    r""":math:`w \tanh(\alpha x) + b`"""
+def e_swish(x: torch.Tensor, /, *, beta: float | torch.Tensor = 1.5) -> torch.Tensor:
+    r""":math:`\beta x\, \sigma(x)`"""
+def elish(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\begin{cases} \frac{x}{1 + e^{-x}} & x > 0 \\ \frac{e^x - 1}{1 + e^{-x}} & x \le 0 \end{cases}`"""
 def elu(x: torch.Tensor, /, *, alpha: float | torch.Tensor = 1.0) -> torch.Tensor:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}`"""
+def entmax15(x: torch.Tensor, /, *, axis: int = -1) -> torch.Tensor:
+    r""":math:`(x_i / 2 - \tau)_+^2, \quad \tau: \sum_j (x_j / 2 - \tau)_+^2 = 1`"""
+def entmax_alpha(x: torch.Tensor, /, *, alpha: float | torch.Tensor = 1.5, axis: int = -1) -> torch.Tensor:
+    r""":math:`((\alpha - 1) x_i - \tau)_+^{1 / (\alpha - 1)}, \quad \tau: \text{the sum is } 1`"""
+def erf(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\operatorname{erf} x = \frac{2}{\sqrt\pi} \int_0^x e^{-t^2}\, dt`"""
+def erfact(x: torch.Tensor, /, *, alpha: float | torch.Tensor = 0.75, beta: float | torch.Tensor = 0.75) -> torch.Tensor:
+    r""":math:`x \operatorname{erf}\left(\alpha e^{\beta x}\right)`"""
 def exponential(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`e^x`"""
-def gelu(x: torch.Tensor, /, *, approximate: Literal['none', 'tanh'] = 'none') -> torch.Tensor:
+def finer(x: torch.Tensor, /, *, omega: float | torch.Tensor = 30.0) -> torch.Tensor:
+    r""":math:`\sin(\omega (|x| + 1) x)`"""
+def fts(x: torch.Tensor, /, *, threshold: float | torch.Tensor = -0.2) -> torch.Tensor:
+    r""":math:`\frac{\max(x, 0)}{1 + e^{-x}} + T`"""
+def gaussian(x: torch.Tensor, /, *, sigma: float | torch.Tensor = 1.0) -> torch.Tensor:
+    r""":math:`e^{-x^2 / (2 \sigma^2)}`"""
+def gcu(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`x \cos x`"""
+def geglu(
+    x: torch.Tensor,
+    other: torch.Tensor | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> torch.Tensor:
+    r""":math:`a\, b\, \Phi(b)`"""
+def geglu_tanh(
+    x: torch.Tensor,
+    other: torch.Tensor | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> torch.Tensor:
+    r""":math:`a\, \tfrac{b}{2}\left(1 + \tanh\left(\sqrt{2/\pi}\,(b + 0.044715\, b^3)\right)\right)`"""
+def gelu(x: torch.Tensor, /, *, approximate: Literal['none', 'tanh', 'sigmoid'] = 'none') -> torch.Tensor:
     r""":math:`x\, \Phi(x)`"""
 def gelu_tanh(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`\tfrac{x}{2}\left(1 + \tanh\left(\sqrt{2/\pi}\,(x + 0.044715\, x^3)\right)\right)`"""
@@ -24,10 +144,46 @@ def glu(
     gate: Literal['first', 'second', 'interleaved'] = 'second',
 ) -> torch.Tensor:
     r""":math:`a\, \sigma(b)`"""
+def golu(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`x\, e^{-e^{-x}}`"""
+def gtu(
+    x: torch.Tensor,
+    other: torch.Tensor | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> torch.Tensor:
+    r""":math:`\tanh(a)\, \sigma(b)`"""
+def gudermannian(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`2 \arctan\left(\tanh\frac{x}{2}\right)`"""
+def gumbel_softmax(
+    x: torch.Tensor,
+    /,
+    *,
+    temperature: float | torch.Tensor = 1.0,
+    noise: float | torch.Tensor | None = None,
+    hard: Literal[False, True] = False,
+    axis: int = -1,
+    rng: Any = None,
+) -> torch.Tensor:
+    r""":math:`\frac{e^{(x_i + g_i) / T}}{\sum_j e^{(x_j + g_j) / T}}, \quad g_i \sim \operatorname{Gumbel}(0, 1)`"""
+def hard_elish(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\begin{cases} x\, h(x) & x > 0 \\ (e^x - 1)\, h(x) & x \le 0 \end{cases},\ h(x) = \min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
+def hard_mish(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\tfrac{x}{2} \min(\max(x + 2, 0), 2)`"""
 def hard_shrink(x: torch.Tensor, /, *, lambd: float | torch.Tensor = 0.5) -> torch.Tensor:
     r""":math:`\begin{cases} x & |x| > \lambda \\ 0 & |x| \le \lambda \end{cases}`"""
-def hard_sigmoid(x: torch.Tensor, /) -> torch.Tensor:
-    r""":math:`\min\left(\max\left(\tfrac{x}{6} + \tfrac12, 0\right), 1\right)`"""
+def hard_sigmoid(
+    x: torch.Tensor,
+    /,
+    *,
+    width: float | torch.Tensor = 6.0,
+    offset: float | torch.Tensor = 0.5,
+) -> torch.Tensor:
+    r""":math:`\min\left(\max\left(\tfrac{x}{w} + c, 0\right), 1\right)`"""
+def hard_sigmoid_legacy(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\min\left(\max\left(\tfrac{x}{5} + \tfrac12, 0\right), 1\right)`"""
 def hard_swish(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`x \min\left(\max\left(\tfrac{x}{6} + \tfrac12, 0\right), 1\right)`"""
 def hard_tanh(
@@ -38,46 +194,216 @@ def hard_tanh(
     max_val: float | torch.Tensor = 1.0,
 ) -> torch.Tensor:
     r""":math:`\min(\max(x, a), b)`"""
+def hardmax(x: torch.Tensor, /, *, axis: int = -1) -> torch.Tensor:
+    r""":math:`[i = \min \operatorname{arg\,max}_j x_j]`"""
 def identity(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`x`"""
+def isrlu(x: torch.Tensor, /, *, alpha: float | torch.Tensor = 1.0) -> torch.Tensor:
+    r""":math:`\begin{cases} x & x > 0 \\ \frac{x}{\sqrt{1 + \alpha x^2}} & x \le 0 \end{cases}`"""
+def isru(x: torch.Tensor, /, *, alpha: float | torch.Tensor = 1.0) -> torch.Tensor:
+    r""":math:`\frac{x}{\sqrt{1 + \alpha x^2}}`"""
+def laplace(
+    x: torch.Tensor,
+    /,
+    *,
+    mu: float | torch.Tensor = 0.7071067811865476,
+    sigma: float | torch.Tensor = 0.28209479177387814,
+) -> torch.Tensor:
+    r""":math:`\frac12 \left(1 + \operatorname{erf}\left(\frac{x - \mu}{\sigma \sqrt 2}\right)\right)`"""
 def leaky_relu(x: torch.Tensor, /, *, negative_slope: float | torch.Tensor = 0.01) -> torch.Tensor:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha x & x \le 0 \end{cases}`"""
+def lecun_tanh(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`1.7159 \tanh\left(\tfrac23 x\right)`"""
+def lisht(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`x \tanh x`"""
 def log_sigmoid(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`-\ln(1 + e^{-x})`"""
 def log_softmax(x: torch.Tensor, /, *, temperature: float | torch.Tensor = 1.0, axis: int = -1) -> torch.Tensor:
     r""":math:`\frac{x_i}{T} - \ln \sum_j e^{x_j / T}`"""
+def logish(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`x \ln(1 + \sigma(x))`"""
+def maxout(x: torch.Tensor, /, *, axis: int = -1, pool_size: int = 2) -> torch.Tensor:
+    r""":math:`y_i = \max_{k i \le j < k (i + 1)} x_j`"""
+def mila(x: torch.Tensor, /, *, beta: float | torch.Tensor = -0.25) -> torch.Tensor:
+    r""":math:`x \tanh\left(\ln(1 + e^{\beta + x})\right)`"""
 def mish(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`x \tanh\left(\ln(1 + e^x)\right)`"""
+def mpelu(x: torch.Tensor, /, *, alpha: float | torch.Tensor = 1.0, beta: float | torch.Tensor = 1.0) -> torch.Tensor:
+    r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^{\beta x} - 1) & x \le 0 \end{cases}`"""
+def nlrelu(x: torch.Tensor, /, *, beta: float | torch.Tensor = 1.0) -> torch.Tensor:
+    r""":math:`\ln(1 + \beta \max(x, 0))`"""
+def pau(
+    x: torch.Tensor,
+    /,
+    *,
+    p0: float | torch.Tensor = 0.0335583603,
+    p1: float | torch.Tensor = 0.505000375,
+    p2: float | torch.Tensor = 1.65343934,
+    p3: float | torch.Tensor = 2.01001052,
+    p4: float | torch.Tensor = 0.931901999,
+    p5: float | torch.Tensor = 0.152424124,
+    q1: float | torch.Tensor = 0.0,
+    q2: float | torch.Tensor = 3.98021568,
+    q3: float | torch.Tensor = 0.0,
+    q4: float | torch.Tensor = 0.301830109,
+) -> torch.Tensor:
+    r""":math:`\frac{\sum_{i=0}^{m} p_i x^i}{1 + \left|\sum_{j=1}^{n} q_j x^j\right|}`"""
+def pelu(x: torch.Tensor, /, *, alpha: float | torch.Tensor = 1.0, beta: float | torch.Tensor = 1.0) -> torch.Tensor:
+    r""":math:`\begin{cases} \frac{\alpha}{\beta} x & x > 0 \\ \alpha (e^{x / \beta} - 1) & x \le 0 \end{cases}`"""
+def penalized_tanh(x: torch.Tensor, /, *, alpha: float | torch.Tensor = 0.25) -> torch.Tensor:
+    r""":math:`\begin{cases} \tanh x & x > 0 \\ \alpha \tanh x & x \le 0 \end{cases}`"""
+def phish(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`x \tanh\left(x\, \Phi(x)\right)`"""
+def poly_relu(
+    x: torch.Tensor,
+    /,
+    *,
+    a0: float | torch.Tensor = 0.0,
+    a1: float | torch.Tensor = 0.3333333333333333,
+    a2: float | torch.Tensor = 0.3333333333333333,
+    a3: float | torch.Tensor = 0.3333333333333333,
+) -> torch.Tensor:
+    r""":math:`\sum_{i=0}^{3} a_i \max(x, 0)^i`"""
 def prelu(x: torch.Tensor, /, *, negative_slope: float | torch.Tensor = 0.25) -> torch.Tensor:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha x & x \le 0 \end{cases}`"""
+def pserf(x: torch.Tensor, /, *, gamma: float | torch.Tensor = 1.25, delta: float | torch.Tensor = 0.85) -> torch.Tensor:
+    r""":math:`x \operatorname{erf}\left(\gamma \ln(1 + e^{\delta x})\right)`"""
 def quick_gelu(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`x\, \sigma(1.702 x)`"""
+def reglu(
+    x: torch.Tensor,
+    other: torch.Tensor | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> torch.Tensor:
+    r""":math:`a \max(b, 0)`"""
+def reglu2(
+    x: torch.Tensor,
+    other: torch.Tensor | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> torch.Tensor:
+    r""":math:`a \max(b, 0)^2`"""
 def relu(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`\max(x, 0)`"""
 def relu6(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`\min(\max(x, 0), 6)`"""
 def relu_squared(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`\max(x, 0)^2`"""
+def rrelu(
+    x: torch.Tensor,
+    /,
+    *,
+    lower: float | torch.Tensor = 0.125,
+    upper: float | torch.Tensor = 0.3333333333333333,
+    noise: float | torch.Tensor = 0.5,
+    training: bool = False,
+    rng: Any = None,
+) -> torch.Tensor:
+    r""":math:`\begin{cases} x & x > 0 \\ (l + n (u - l))\, x & x \le 0 \end{cases}, \quad n \sim U(0, 1)`"""
+def seglu(
+    x: torch.Tensor,
+    other: torch.Tensor | None = None,
+    /,
+    *,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'second',
+) -> torch.Tensor:
+    r""":math:`a\, \operatorname{selu}(b)`"""
 def selu(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`\lambda \begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}`"""
+def serf(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`x \operatorname{erf}\left(\ln(1 + e^x)\right)`"""
 def sigmoid(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`\frac{1}{1 + e^{-x}}`"""
 def silu(x: torch.Tensor, /, *, beta: float | torch.Tensor = 1.0) -> torch.Tensor:
     r""":math:`x\, \sigma(\beta x)`"""
+def sinc(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\frac{\sin x}{x}`"""
+def sine(x: torch.Tensor, /, *, omega: float | torch.Tensor = 1.0) -> torch.Tensor:
+    r""":math:`\sin(\omega x)`"""
+def sine_relu(x: torch.Tensor, /, *, epsilon: float | torch.Tensor = 0.01) -> torch.Tensor:
+    r""":math:`\begin{cases} x & x > 0 \\ \epsilon (\sin x - \cos x) & x \le 0 \end{cases}`"""
+def sinlu(x: torch.Tensor, /, *, a: float | torch.Tensor = 1.0, b: float | torch.Tensor = 1.0) -> torch.Tensor:
+    r""":math:`(x + a \sin(b x))\, \sigma(x)`"""
+def siren(x: torch.Tensor, /, *, omega: float | torch.Tensor = 30.0) -> torch.Tensor:
+    r""":math:`\sin(\omega x)`"""
+def smelu(x: torch.Tensor, /, *, beta: float | torch.Tensor = 1.0) -> torch.Tensor:
+    r""":math:`\begin{cases} 0 & x \le -\beta \\ \frac{(x + \beta)^2}{4 \beta} & |x| < \beta \\ x & x \ge \beta \end{cases}`"""
+def smish(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`x \tanh\left(\ln(1 + \sigma(x))\right)`"""
+def smu(x: torch.Tensor, /, *, alpha: float | torch.Tensor = 0.25, mu: float | torch.Tensor = 1000000.0) -> torch.Tensor:
+    r""":math:`\frac{(1 + \alpha) x + (1 - \alpha) x \operatorname{erf}(\mu (1 - \alpha) x)}{2}`"""
 def snake(x: torch.Tensor, /, *, alpha: float | torch.Tensor = 1.0) -> torch.Tensor:
     r""":math:`x + \frac{1}{\alpha} \sin^2(\alpha x)`"""
+def snake_beta(
+    x: torch.Tensor,
+    /,
+    *,
+    alpha: float | torch.Tensor = 1.0,
+    beta: float | torch.Tensor = 1.0,
+) -> torch.Tensor:
+    r""":math:`x + \frac{1}{\beta} \sin^2(\alpha x)`"""
+def soft_clipping(x: torch.Tensor, /, *, alpha: float | torch.Tensor = 0.5) -> torch.Tensor:
+    r""":math:`\frac{1}{\alpha} \ln\frac{1 + e^{\alpha x}}{1 + e^{\alpha (x - 1)}}`"""
+def soft_exponential(x: torch.Tensor, /, *, alpha: float | torch.Tensor = 0.0) -> torch.Tensor:
+    r""":math:`\begin{cases} -\frac{1}{\alpha} \ln(1 - \alpha (x + \alpha)) & \alpha < 0 \\ x & \alpha = 0 \\ \frac{1}{\alpha} (e^{\alpha x} - 1) + \alpha & \alpha > 0 \end{cases}`"""
 def soft_shrink(x: torch.Tensor, /, *, lambd: float | torch.Tensor = 0.5) -> torch.Tensor:
     r""":math:`\operatorname{sign}(x) \max(|x| - \lambda, 0)`"""
+def softcap(x: torch.Tensor, /, *, cap: float | torch.Tensor = 30.0) -> torch.Tensor:
+    r""":math:`c \tanh\left(\frac{x}{c}\right)`"""
 def softmax(x: torch.Tensor, /, *, temperature: float | torch.Tensor = 1.0, axis: int = -1) -> torch.Tensor:
     r""":math:`\frac{e^{x_i / T}}{\sum_j e^{x_j / T}}`"""
+def softmax1(x: torch.Tensor, /, *, axis: int = -1) -> torch.Tensor:
+    r""":math:`\frac{e^{x_i}}{1 + \sum_j e^{x_j}}`"""
+def softmax2d(x: torch.Tensor, /, *, temperature: float | torch.Tensor = 1.0) -> torch.Tensor:
+    r""":math:`\frac{e^{x_c / T}}{\sum_{c'} e^{x_{c'} / T}}`"""
 def softmin(x: torch.Tensor, /, *, temperature: float | torch.Tensor = 1.0, axis: int = -1) -> torch.Tensor:
     r""":math:`\frac{e^{-x_i / T}}{\sum_j e^{-x_j / T}}`"""
 def softplus(x: torch.Tensor, /, *, beta: float | torch.Tensor = 1.0) -> torch.Tensor:
     r""":math:`\frac{1}{\beta} \ln\left(1 + e^{\beta x}\right)`"""
 def softsign(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`\frac{x}{1 + |x|}`"""
+def solu(x: torch.Tensor, /, *, axis: int = -1) -> torch.Tensor:
+    r""":math:`x_i \frac{e^{x_i}}{\sum_j e^{x_j}}`"""
+def sparse_plus(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\begin{cases} 0 & x \le -1 \\ \frac{(x + 1)^2}{4} & |x| < 1 \\ x & x \ge 1 \end{cases}`"""
+def sparse_sigmoid(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
+def sparsemax(x: torch.Tensor, /, *, axis: int = -1) -> torch.Tensor:
+    r""":math:`\operatorname{arg\,min}_{p \in \Delta} \lVert p - x \rVert^2`"""
+def sqnl(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\begin{cases} x - x^2 / 4 & 0 \le x \le 2 \\ x + x^2 / 4 & -2 \le x < 0 \\ \operatorname{sign} x & |x| > 2 \end{cases}`"""
+def sqrt_softplus(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\sqrt{\ln(1 + e^x)}`"""
 def squareplus(x: torch.Tensor, /, *, b: float | torch.Tensor = 4.0) -> torch.Tensor:
     r""":math:`\tfrac12\left(x + \sqrt{x^2 + b}\right)`"""
+def squash(x: torch.Tensor, /, *, axis: int = -1) -> torch.Tensor:
+    r""":math:`\frac{\lVert x \rVert^2}{1 + \lVert x \rVert^2} \frac{x_i}{\lVert x \rVert}`"""
+def srelu(
+    x: torch.Tensor,
+    /,
+    *,
+    t_left: float | torch.Tensor = 0.0,
+    a_left: float | torch.Tensor = 0.2,
+    t_right: float | torch.Tensor = 1.0,
+    a_right: float | torch.Tensor = 1.0,
+) -> torch.Tensor:
+    r""":math:`\begin{cases} t_r + a_r (x - t_r) & x \ge t_r \\ x & t_l < x < t_r \\ t_l + a_l (x - t_l) & x \le t_l \end{cases}`"""
+def star_relu(
+    x: torch.Tensor,
+    /,
+    *,
+    scale: float | torch.Tensor = 0.8944,
+    bias: float | torch.Tensor = -0.4472,
+) -> torch.Tensor:
+    r""":math:`s \max(x, 0)^2 + b`"""
+def step(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\begin{cases} 1 & x > 0 \\ 0 & x \le 0 \end{cases}`"""
 def swiglu(
     x: torch.Tensor,
     other: torch.Tensor | None = None,
@@ -88,15 +414,60 @@ def swiglu(
     gate: Literal['first', 'second', 'interleaved'] = 'first',
 ) -> torch.Tensor:
     r""":math:`b\; a\, \sigma(\beta a)`"""
+def swiglu_oai(
+    x: torch.Tensor,
+    other: torch.Tensor | None = None,
+    /,
+    *,
+    alpha: float | torch.Tensor = 1.702,
+    limit: float | torch.Tensor = 7.0,
+    axis: int = -1,
+    gate: Literal['first', 'second', 'interleaved'] = 'interleaved',
+) -> torch.Tensor:
+    r""":math:`(\min(\max(b, -l), l) + 1)\; g\, \sigma(\alpha g), \quad g = \min(a, l)`"""
+def symlog(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`\operatorname{sign}(x) \ln(1 + |x|)`"""
 def tanh(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`\tanh x`"""
 def tanh_shrink(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`x - \tanh x`"""
+def taylor_softmax(x: torch.Tensor, /, *, axis: int = -1) -> torch.Tensor:
+    r""":math:`\frac{1 + x_i + x_i^2 / 2}{\sum_j (1 + x_j + x_j^2 / 2)}`"""
+def telu(x: torch.Tensor, /) -> torch.Tensor:
+    r""":math:`x \tanh(e^x)`"""
 def threshold(x: torch.Tensor, /, *, threshold: float | torch.Tensor, value: float | torch.Tensor) -> torch.Tensor:
     r""":math:`\begin{cases} x & x > t \\ v & x \le t \end{cases}`"""
+def thresholded_relu(x: torch.Tensor, /, *, threshold: float | torch.Tensor = 1.0) -> torch.Tensor:
+    r""":math:`\begin{cases} x & x > t \\ 0 & x \le t \end{cases}`"""
+def tlu(x: torch.Tensor, /, *, tau: float | torch.Tensor = 0.0) -> torch.Tensor:
+    r""":math:`\max(x, \tau)`"""
+def wire(x: torch.Tensor, /, *, omega: float | torch.Tensor = 20.0, sigma: float | torch.Tensor = 10.0) -> torch.Tensor:
+    r""":math:`\cos(\omega x)\, e^{-(\sigma x)^2}`"""
+def xielu(
+    x: torch.Tensor,
+    /,
+    *,
+    alpha_p: float | torch.Tensor = 0.8,
+    alpha_n: float | torch.Tensor = 0.8,
+    beta: float | torch.Tensor = 0.5,
+) -> torch.Tensor:
+    r""":math:`\begin{cases} \alpha_p x^2 + \beta x & x > 0 \\ \alpha_n (e^x - 1 - x) + \beta x & x \le 0 \end{cases}`"""
+apl = aplu
+arcsinh = asinh
+atan = arctan
+binary_step = step
+brelu = bounded_relu
+cos = cosine
+dynamic_erf = derf
+dynamic_tanh = dyt
+entmax_bisect = entmax_alpha
+eswish = e_swish
 exp = exponential
+flatten_t_swish = fts
+gelu_10 = clipped_gelu
 gelu_fast_approx = quick_gelu
 gelu_new = gelu_tanh
+h_mish = hard_mish
 h_sigmoid = hard_sigmoid
 h_swish = hard_swish
 hard_silu = hard_swish
@@ -104,22 +475,172 @@ hardshrink = hard_shrink
 hardsigmoid = hard_sigmoid
 hardswish = hard_swish
 hardtanh = hard_tanh
+heaviside = step
+leaky_tanh = penalized_tanh
 linear = identity
 logistic = sigmoid
 logsigmoid = log_sigmoid
 lrelu = leaky_relu
+pade = pau
+quiet_softmax = softmax1
+rational = pau
 relu2 = relu_squared
+relu_n = bounded_relu
+sin = sine
+soft_cap = softcap
 soft_sign = softsign
 softshrink = soft_shrink
 squared_relu = relu_squared
 swish = silu
+tanhexp = telu
 tanhshrink = tanh_shrink
+class APLU(torch.nn.Module):
+    r""":math:`\max(x, 0) + \sum_s a_s \max(b_s - x, 0)`"""
+    def __init__(
+        self,
+        a1: float = -0.125,
+        b1: float = -0.5,
+        a2: float = -0.125,
+        b2: float = 0.5,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class ARiA2(torch.nn.Module):
+    r""":math:`x \left(1 + e^{-\beta x}\right)^{-\alpha}`"""
+    def __init__(
+        self,
+        alpha: float = 1.5,
+        beta: float = 2.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Abs(torch.nn.Module):
+    r""":math:`|x|`"""
+    def __init__(self) -> None: ...
+class AconC(torch.nn.Module):
+    r""":math:`(p_1 - p_2) x\, \sigma(\beta (p_1 - p_2) x) + p_2 x`"""
+    def __init__(
+        self,
+        p1: float = 1.0,
+        p2: float = 0.0,
+        beta: float = 1.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Arctan(torch.nn.Module):
+    r""":math:`\arctan x`"""
+    def __init__(self) -> None: ...
+class Asinh(torch.nn.Module):
+    r""":math:`\operatorname{arsinh} x = \ln\left(x + \sqrt{x^2 + 1}\right)`"""
+    def __init__(self) -> None: ...
+class BentIdentity(torch.nn.Module):
+    r""":math:`\frac{\sqrt{x^2 + 1} - 1}{2} + x`"""
+    def __init__(self) -> None: ...
+class BetaMish(torch.nn.Module):
+    r""":math:`x \tanh\left(\beta \ln(1 + e^x)\right)`"""
+    def __init__(
+        self,
+        beta: float = 1.5,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Bilinear(torch.nn.Module):
+    r""":math:`a\, b`"""
+    def __init__(self, axis: int = -1, gate: Literal['first', 'second', 'interleaved'] = 'second') -> None: ...
+class BoundedReLU(torch.nn.Module):
+    r""":math:`\min(\max(x, 0), a)`"""
+    def __init__(
+        self,
+        max_val: float = 1.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
 class CELU(torch.nn.Module):
     r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^{x / \alpha} - 1) & x \le 0 \end{cases}`"""
     def __init__(
         self,
         alpha: float = 1.0,
         inplace: bool = False,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class CLogLog(torch.nn.Module):
+    r""":math:`1 - e^{-e^x}`"""
+    def __init__(self) -> None: ...
+class CReLU(torch.nn.Module):
+    r""":math:`[\max(x, 0), \max(-x, 0)]`"""
+    def __init__(self, axis: int = -1) -> None: ...
+class ClippedGELU(torch.nn.Module):
+    r""":math:`\min(\max(x\, \Phi(x), a), b)`"""
+    def __init__(
+        self,
+        min_val: float = -10.0,
+        max_val: float = 10.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class CoLU(torch.nn.Module):
+    r""":math:`\frac{x}{1 - x e^{-(x + e^x)}}`"""
+    def __init__(self) -> None: ...
+class Cosine(torch.nn.Module):
+    r""":math:`\cos x`"""
+    def __init__(self) -> None: ...
+class DSiLU(torch.nn.Module):
+    r""":math:`\sigma(x) \left(1 + x \left(1 - \sigma(x)\right)\right)`"""
+    def __init__(self) -> None: ...
+class Derf(torch.nn.Module):
+    r""":math:`w \operatorname{erf}(\alpha x + s) + b`"""
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        shift: float = 0.0,
+        weight: float = 1.0,
+        bias: float = 0.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Dish(torch.nn.Module):
+    r""":math:`\frac{x}{2} \left(1 + \frac{x}{\sqrt{1 + x^2}}\right)`"""
+    def __init__(self) -> None: ...
+class DyT(torch.nn.Module):
+    r""":math:`w \tanh(\alpha x) + b`"""
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        weight: float = 1.0,
+        bias: float = 0.0,
         *,
         learnable: Any = None,
         num_parameters: int = 1,
@@ -140,18 +661,145 @@ class ELU(torch.nn.Module):
         device: Any = None,
         dtype: Any = None,
     ) -> None: ...
+class ELiSH(torch.nn.Module):
+    r""":math:`\begin{cases} \frac{x}{1 + e^{-x}} & x > 0 \\ \frac{e^x - 1}{1 + e^{-x}} & x \le 0 \end{cases}`"""
+    def __init__(self) -> None: ...
+class ESwish(torch.nn.Module):
+    r""":math:`\beta x\, \sigma(x)`"""
+    def __init__(
+        self,
+        beta: float = 1.5,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Entmax15(torch.nn.Module):
+    r""":math:`(x_i / 2 - \tau)_+^2, \quad \tau: \sum_j (x_j / 2 - \tau)_+^2 = 1`"""
+    def __init__(self, axis: int = -1) -> None: ...
+class EntmaxAlpha(torch.nn.Module):
+    r""":math:`((\alpha - 1) x_i - \tau)_+^{1 / (\alpha - 1)}, \quad \tau: \text{the sum is } 1`"""
+    def __init__(
+        self,
+        alpha: float = 1.5,
+        axis: int = -1,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Erf(torch.nn.Module):
+    r""":math:`\operatorname{erf} x = \frac{2}{\sqrt\pi} \int_0^x e^{-t^2}\, dt`"""
+    def __init__(self) -> None: ...
+class ErfAct(torch.nn.Module):
+    r""":math:`x \operatorname{erf}\left(\alpha e^{\beta x}\right)`"""
+    def __init__(
+        self,
+        alpha: float = 0.75,
+        beta: float = 0.75,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
 class Exponential(torch.nn.Module):
     r""":math:`e^x`"""
     def __init__(self) -> None: ...
+class FINER(torch.nn.Module):
+    r""":math:`\sin(\omega (|x| + 1) x)`"""
+    def __init__(
+        self,
+        omega: float = 30.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class FTS(torch.nn.Module):
+    r""":math:`\frac{\max(x, 0)}{1 + e^{-x}} + T`"""
+    def __init__(
+        self,
+        threshold: float = -0.2,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class GCU(torch.nn.Module):
+    r""":math:`x \cos x`"""
+    def __init__(self) -> None: ...
+class GEGLU(torch.nn.Module):
+    r""":math:`a\, b\, \Phi(b)`"""
+    def __init__(self, axis: int = -1, gate: Literal['first', 'second', 'interleaved'] = 'second') -> None: ...
+class GEGLUTanh(torch.nn.Module):
+    r""":math:`a\, \tfrac{b}{2}\left(1 + \tanh\left(\sqrt{2/\pi}\,(b + 0.044715\, b^3)\right)\right)`"""
+    def __init__(self, axis: int = -1, gate: Literal['first', 'second', 'interleaved'] = 'second') -> None: ...
 class GELU(torch.nn.Module):
     r""":math:`x\, \Phi(x)`"""
-    def __init__(self, approximate: Literal['none', 'tanh'] = 'none') -> None: ...
+    def __init__(self, approximate: Literal['none', 'tanh', 'sigmoid'] = 'none') -> None: ...
 class GELUTanh(torch.nn.Module):
     r""":math:`\tfrac{x}{2}\left(1 + \tanh\left(\sqrt{2/\pi}\,(x + 0.044715\, x^3)\right)\right)`"""
     def __init__(self) -> None: ...
 class GLU(torch.nn.Module):
     r""":math:`a\, \sigma(b)`"""
     def __init__(self, dim: int = -1, gate: Literal['first', 'second', 'interleaved'] = 'second') -> None: ...
+class GTU(torch.nn.Module):
+    r""":math:`\tanh(a)\, \sigma(b)`"""
+    def __init__(self, axis: int = -1, gate: Literal['first', 'second', 'interleaved'] = 'second') -> None: ...
+class Gaussian(torch.nn.Module):
+    r""":math:`e^{-x^2 / (2 \sigma^2)}`"""
+    def __init__(
+        self,
+        sigma: float = 1.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class GoLU(torch.nn.Module):
+    r""":math:`x\, e^{-e^{-x}}`"""
+    def __init__(self) -> None: ...
+class Gudermannian(torch.nn.Module):
+    r""":math:`2 \arctan\left(\tanh\frac{x}{2}\right)`"""
+    def __init__(self) -> None: ...
+class GumbelSoftmax(torch.nn.Module):
+    r""":math:`\frac{e^{(x_i + g_i) / T}}{\sum_j e^{(x_j + g_j) / T}}, \quad g_i \sim \operatorname{Gumbel}(0, 1)`"""
+    def __init__(
+        self,
+        tau: float = 1.0,
+        hard: Literal[False, True] = False,
+        dim: int = -1,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class HardELiSH(torch.nn.Module):
+    r""":math:`\begin{cases} x\, h(x) & x > 0 \\ (e^x - 1)\, h(x) & x \le 0 \end{cases},\ h(x) = \min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
+    def __init__(self) -> None: ...
+class HardMish(torch.nn.Module):
+    r""":math:`\tfrac{x}{2} \min(\max(x + 2, 0), 2)`"""
+    def __init__(self) -> None: ...
+class HardSigmoidLegacy(torch.nn.Module):
+    r""":math:`\min\left(\max\left(\tfrac{x}{5} + \tfrac12, 0\right), 1\right)`"""
+    def __init__(self) -> None: ...
+class Hardmax(torch.nn.Module):
+    r""":math:`[i = \min \operatorname{arg\,max}_j x_j]`"""
+    def __init__(self, axis: int = -1) -> None: ...
 class Hardshrink(torch.nn.Module):
     r""":math:`\begin{cases} x & |x| > \lambda \\ 0 & |x| \le \lambda \end{cases}`"""
     def __init__(
@@ -165,8 +813,19 @@ class Hardshrink(torch.nn.Module):
         dtype: Any = None,
     ) -> None: ...
 class Hardsigmoid(torch.nn.Module):
-    r""":math:`\min\left(\max\left(\tfrac{x}{6} + \tfrac12, 0\right), 1\right)`"""
-    def __init__(self, inplace: bool = False) -> None: ...
+    r""":math:`\min\left(\max\left(\tfrac{x}{w} + c, 0\right), 1\right)`"""
+    def __init__(
+        self,
+        inplace: bool = False,
+        width: float = 6.0,
+        offset: float = 0.5,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
 class Hardswish(torch.nn.Module):
     r""":math:`x \min\left(\max\left(\tfrac{x}{6} + \tfrac12, 0\right), 1\right)`"""
     def __init__(self, inplace: bool = False) -> None: ...
@@ -184,8 +843,48 @@ class Hardtanh(torch.nn.Module):
         device: Any = None,
         dtype: Any = None,
     ) -> None: ...
+class ISRLU(torch.nn.Module):
+    r""":math:`\begin{cases} x & x > 0 \\ \frac{x}{\sqrt{1 + \alpha x^2}} & x \le 0 \end{cases}`"""
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class ISRU(torch.nn.Module):
+    r""":math:`\frac{x}{\sqrt{1 + \alpha x^2}}`"""
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
 class Identity(torch.nn.Module):
     r""":math:`x`"""
+    def __init__(self) -> None: ...
+class Laplace(torch.nn.Module):
+    r""":math:`\frac12 \left(1 + \operatorname{erf}\left(\frac{x - \mu}{\sigma \sqrt 2}\right)\right)`"""
+    def __init__(
+        self,
+        mu: float = 0.7071067811865476,
+        sigma: float = 0.28209479177387814,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class LeCunTanh(torch.nn.Module):
+    r""":math:`1.7159 \tanh\left(\tfrac23 x\right)`"""
     def __init__(self) -> None: ...
 class LeakyReLU(torch.nn.Module):
     r""":math:`\begin{cases} x & x > 0 \\ \alpha x & x \le 0 \end{cases}`"""
@@ -200,6 +899,9 @@ class LeakyReLU(torch.nn.Module):
         device: Any = None,
         dtype: Any = None,
     ) -> None: ...
+class LiSHT(torch.nn.Module):
+    r""":math:`x \tanh x`"""
+    def __init__(self) -> None: ...
 class LogSigmoid(torch.nn.Module):
     r""":math:`-\ln(1 + e^{-x})`"""
     def __init__(self) -> None: ...
@@ -216,9 +918,86 @@ class LogSoftmax(torch.nn.Module):
         device: Any = None,
         dtype: Any = None,
     ) -> None: ...
+class Logish(torch.nn.Module):
+    r""":math:`x \ln(1 + \sigma(x))`"""
+    def __init__(self) -> None: ...
+class MPELU(torch.nn.Module):
+    r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^{\beta x} - 1) & x \le 0 \end{cases}`"""
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Maxout(torch.nn.Module):
+    r""":math:`y_i = \max_{k i \le j < k (i + 1)} x_j`"""
+    def __init__(self, axis: int = -1, pool_size: int = 2) -> None: ...
+class Mila(torch.nn.Module):
+    r""":math:`x \tanh\left(\ln(1 + e^{\beta + x})\right)`"""
+    def __init__(
+        self,
+        beta: float = -0.25,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
 class Mish(torch.nn.Module):
     r""":math:`x \tanh\left(\ln(1 + e^x)\right)`"""
     def __init__(self, inplace: bool = False) -> None: ...
+class NLReLU(torch.nn.Module):
+    r""":math:`\ln(1 + \beta \max(x, 0))`"""
+    def __init__(
+        self,
+        beta: float = 1.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class PAU(torch.nn.Module):
+    r""":math:`\frac{\sum_{i=0}^{m} p_i x^i}{1 + \left|\sum_{j=1}^{n} q_j x^j\right|}`"""
+    def __init__(
+        self,
+        p0: float = 0.0335583603,
+        p1: float = 0.505000375,
+        p2: float = 1.65343934,
+        p3: float = 2.01001052,
+        p4: float = 0.931901999,
+        p5: float = 0.152424124,
+        q1: float = 0.0,
+        q2: float = 3.98021568,
+        q3: float = 0.0,
+        q4: float = 0.301830109,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class PELU(torch.nn.Module):
+    r""":math:`\begin{cases} \frac{\alpha}{\beta} x & x > 0 \\ \alpha (e^{x / \beta} - 1) & x \le 0 \end{cases}`"""
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
 class PReLU(torch.nn.Module):
     r""":math:`\begin{cases} x & x > 0 \\ \alpha x & x \le 0 \end{cases}`"""
     def __init__(
@@ -231,9 +1010,72 @@ class PReLU(torch.nn.Module):
         device: Any = None,
         dtype: Any = None,
     ) -> None: ...
+class PenalizedTanh(torch.nn.Module):
+    r""":math:`\begin{cases} \tanh x & x > 0 \\ \alpha \tanh x & x \le 0 \end{cases}`"""
+    def __init__(
+        self,
+        alpha: float = 0.25,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Phish(torch.nn.Module):
+    r""":math:`x \tanh\left(x\, \Phi(x)\right)`"""
+    def __init__(self) -> None: ...
+class PolyReLU(torch.nn.Module):
+    r""":math:`\sum_{i=0}^{3} a_i \max(x, 0)^i`"""
+    def __init__(
+        self,
+        a0: float = 0.0,
+        a1: float = 0.3333333333333333,
+        a2: float = 0.3333333333333333,
+        a3: float = 0.3333333333333333,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Pserf(torch.nn.Module):
+    r""":math:`x \operatorname{erf}\left(\gamma \ln(1 + e^{\delta x})\right)`"""
+    def __init__(
+        self,
+        gamma: float = 1.25,
+        delta: float = 0.85,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
 class QuickGELU(torch.nn.Module):
     r""":math:`x\, \sigma(1.702 x)`"""
     def __init__(self) -> None: ...
+class RReLU(torch.nn.Module):
+    r""":math:`\begin{cases} x & x > 0 \\ (l + n (u - l))\, x & x \le 0 \end{cases}, \quad n \sim U(0, 1)`"""
+    def __init__(
+        self,
+        lower: float = 0.125,
+        upper: float = 0.3333333333333333,
+        inplace: bool = False,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class ReGLU(torch.nn.Module):
+    r""":math:`a \max(b, 0)`"""
+    def __init__(self, axis: int = -1, gate: Literal['first', 'second', 'interleaved'] = 'second') -> None: ...
+class ReGLU2(torch.nn.Module):
+    r""":math:`a \max(b, 0)^2`"""
+    def __init__(self, axis: int = -1, gate: Literal['first', 'second', 'interleaved'] = 'second') -> None: ...
 class ReLU(torch.nn.Module):
     r""":math:`\max(x, 0)`"""
     def __init__(self, inplace: bool = False) -> None: ...
@@ -243,9 +1085,58 @@ class ReLU6(torch.nn.Module):
 class ReLUSquared(torch.nn.Module):
     r""":math:`\max(x, 0)^2`"""
     def __init__(self) -> None: ...
+class SEGLU(torch.nn.Module):
+    r""":math:`a\, \operatorname{selu}(b)`"""
+    def __init__(self, axis: int = -1, gate: Literal['first', 'second', 'interleaved'] = 'second') -> None: ...
 class SELU(torch.nn.Module):
     r""":math:`\lambda \begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}`"""
     def __init__(self, inplace: bool = False) -> None: ...
+class SIREN(torch.nn.Module):
+    r""":math:`\sin(\omega x)`"""
+    def __init__(
+        self,
+        omega: float = 30.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class SMU(torch.nn.Module):
+    r""":math:`\frac{(1 + \alpha) x + (1 - \alpha) x \operatorname{erf}(\mu (1 - \alpha) x)}{2}`"""
+    def __init__(
+        self,
+        alpha: float = 0.25,
+        mu: float = 1000000.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class SQNL(torch.nn.Module):
+    r""":math:`\begin{cases} x - x^2 / 4 & 0 \le x \le 2 \\ x + x^2 / 4 & -2 \le x < 0 \\ \operatorname{sign} x & |x| > 2 \end{cases}`"""
+    def __init__(self) -> None: ...
+class SReLU(torch.nn.Module):
+    r""":math:`\begin{cases} t_r + a_r (x - t_r) & x \ge t_r \\ x & t_l < x < t_r \\ t_l + a_l (x - t_l) & x \le t_l \end{cases}`"""
+    def __init__(
+        self,
+        t_left: float = 0.0,
+        a_left: float = 0.2,
+        t_right: float = 1.0,
+        a_right: float = 1.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Serf(torch.nn.Module):
+    r""":math:`x \operatorname{erf}\left(\ln(1 + e^x)\right)`"""
+    def __init__(self) -> None: ...
 class SiLU(torch.nn.Module):
     r""":math:`x\, \sigma(\beta x)`"""
     def __init__(
@@ -262,6 +1153,61 @@ class SiLU(torch.nn.Module):
 class Sigmoid(torch.nn.Module):
     r""":math:`\frac{1}{1 + e^{-x}}`"""
     def __init__(self) -> None: ...
+class SinLU(torch.nn.Module):
+    r""":math:`(x + a \sin(b x))\, \sigma(x)`"""
+    def __init__(
+        self,
+        a: float = 1.0,
+        b: float = 1.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Sinc(torch.nn.Module):
+    r""":math:`\frac{\sin x}{x}`"""
+    def __init__(self) -> None: ...
+class Sine(torch.nn.Module):
+    r""":math:`\sin(\omega x)`"""
+    def __init__(
+        self,
+        omega: float = 1.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class SineReLU(torch.nn.Module):
+    r""":math:`\begin{cases} x & x > 0 \\ \epsilon (\sin x - \cos x) & x \le 0 \end{cases}`"""
+    def __init__(
+        self,
+        epsilon: float = 0.01,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class SmeLU(torch.nn.Module):
+    r""":math:`\begin{cases} 0 & x \le -\beta \\ \frac{(x + \beta)^2}{4 \beta} & |x| < \beta \\ x & x \ge \beta \end{cases}`"""
+    def __init__(
+        self,
+        beta: float = 1.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Smish(torch.nn.Module):
+    r""":math:`x \tanh\left(\ln(1 + \sigma(x))\right)`"""
+    def __init__(self) -> None: ...
 class Snake(torch.nn.Module):
     r""":math:`x + \frac{1}{\alpha} \sin^2(\alpha x)`"""
     def __init__(
@@ -274,11 +1220,78 @@ class Snake(torch.nn.Module):
         device: Any = None,
         dtype: Any = None,
     ) -> None: ...
+class SnakeBeta(torch.nn.Module):
+    r""":math:`x + \frac{1}{\beta} \sin^2(\alpha x)`"""
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class SoLU(torch.nn.Module):
+    r""":math:`x_i \frac{e^{x_i}}{\sum_j e^{x_j}}`"""
+    def __init__(self, axis: int = -1) -> None: ...
+class SoftClipping(torch.nn.Module):
+    r""":math:`\frac{1}{\alpha} \ln\frac{1 + e^{\alpha x}}{1 + e^{\alpha (x - 1)}}`"""
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class SoftExponential(torch.nn.Module):
+    r""":math:`\begin{cases} -\frac{1}{\alpha} \ln(1 - \alpha (x + \alpha)) & \alpha < 0 \\ x & \alpha = 0 \\ \frac{1}{\alpha} (e^{\alpha x} - 1) + \alpha & \alpha > 0 \end{cases}`"""
+    def __init__(
+        self,
+        alpha: float = 0.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Softcap(torch.nn.Module):
+    r""":math:`c \tanh\left(\frac{x}{c}\right)`"""
+    def __init__(
+        self,
+        cap: float = 30.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
 class Softmax(torch.nn.Module):
     r""":math:`\frac{e^{x_i / T}}{\sum_j e^{x_j / T}}`"""
     def __init__(
         self,
         dim: int = -1,
+        temperature: float = 1.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Softmax1(torch.nn.Module):
+    r""":math:`\frac{e^{x_i}}{1 + \sum_j e^{x_j}}`"""
+    def __init__(self, axis: int = -1) -> None: ...
+class Softmax2d(torch.nn.Module):
+    r""":math:`\frac{e^{x_c / T}}{\sum_{c'} e^{x_{c'} / T}}`"""
+    def __init__(
+        self,
         temperature: float = 1.0,
         *,
         learnable: Any = None,
@@ -328,6 +1341,18 @@ class Softshrink(torch.nn.Module):
 class Softsign(torch.nn.Module):
     r""":math:`\frac{x}{1 + |x|}`"""
     def __init__(self) -> None: ...
+class SparsePlus(torch.nn.Module):
+    r""":math:`\begin{cases} 0 & x \le -1 \\ \frac{(x + 1)^2}{4} & |x| < 1 \\ x & x \ge 1 \end{cases}`"""
+    def __init__(self) -> None: ...
+class SparseSigmoid(torch.nn.Module):
+    r""":math:`\min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
+    def __init__(self) -> None: ...
+class Sparsemax(torch.nn.Module):
+    r""":math:`\operatorname{arg\,min}_{p \in \Delta} \lVert p - x \rVert^2`"""
+    def __init__(self, axis: int = -1) -> None: ...
+class SqrtSoftplus(torch.nn.Module):
+    r""":math:`\sqrt{\ln(1 + e^x)}`"""
+    def __init__(self) -> None: ...
 class Squareplus(torch.nn.Module):
     r""":math:`\tfrac12\left(x + \sqrt{x^2 + b}\right)`"""
     def __init__(
@@ -340,6 +1365,25 @@ class Squareplus(torch.nn.Module):
         device: Any = None,
         dtype: Any = None,
     ) -> None: ...
+class Squash(torch.nn.Module):
+    r""":math:`\frac{\lVert x \rVert^2}{1 + \lVert x \rVert^2} \frac{x_i}{\lVert x \rVert}`"""
+    def __init__(self, axis: int = -1) -> None: ...
+class StarReLU(torch.nn.Module):
+    r""":math:`s \max(x, 0)^2 + b`"""
+    def __init__(
+        self,
+        scale: float = 0.8944,
+        bias: float = -0.4472,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Step(torch.nn.Module):
+    r""":math:`\begin{cases} 1 & x > 0 \\ 0 & x \le 0 \end{cases}`"""
+    def __init__(self) -> None: ...
 class SwiGLU(torch.nn.Module):
     r""":math:`b\; a\, \sigma(\beta a)`"""
     def __init__(
@@ -354,11 +1398,47 @@ class SwiGLU(torch.nn.Module):
         device: Any = None,
         dtype: Any = None,
     ) -> None: ...
+class SwiGLUOAI(torch.nn.Module):
+    r""":math:`(\min(\max(b, -l), l) + 1)\; g\, \sigma(\alpha g), \quad g = \min(a, l)`"""
+    def __init__(
+        self,
+        alpha: float = 1.702,
+        limit: float = 7.0,
+        axis: int = -1,
+        gate: Literal['first', 'second', 'interleaved'] = 'interleaved',
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Symlog(torch.nn.Module):
+    r""":math:`\operatorname{sign}(x) \ln(1 + |x|)`"""
+    def __init__(self) -> None: ...
+class TLU(torch.nn.Module):
+    r""":math:`\max(x, \tau)`"""
+    def __init__(
+        self,
+        tau: float = 0.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
 class Tanh(torch.nn.Module):
     r""":math:`\tanh x`"""
     def __init__(self) -> None: ...
 class Tanhshrink(torch.nn.Module):
     r""":math:`x - \tanh x`"""
+    def __init__(self) -> None: ...
+class TaylorSoftmax(torch.nn.Module):
+    r""":math:`\frac{1 + x_i + x_i^2 / 2}{\sum_j (1 + x_j + x_j^2 / 2)}`"""
+    def __init__(self, axis: int = -1) -> None: ...
+class TeLU(torch.nn.Module):
+    r""":math:`x \tanh(e^x)`"""
     def __init__(self) -> None: ...
 class Threshold(torch.nn.Module):
     r""":math:`\begin{cases} x & x > t \\ v & x \le t \end{cases}`"""
@@ -374,3 +1454,130 @@ class Threshold(torch.nn.Module):
         device: Any = None,
         dtype: Any = None,
     ) -> None: ...
+class ThresholdedReLU(torch.nn.Module):
+    r""":math:`\begin{cases} x & x > t \\ 0 & x \le t \end{cases}`"""
+    def __init__(
+        self,
+        threshold: float = 1.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class WIRE(torch.nn.Module):
+    r""":math:`\cos(\omega x)\, e^{-(\sigma x)^2}`"""
+    def __init__(
+        self,
+        omega: float = 20.0,
+        sigma: float = 10.0,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class XIELU(torch.nn.Module):
+    r""":math:`\begin{cases} \alpha_p x^2 + \beta x & x > 0 \\ \alpha_n (e^x - 1 - x) + \beta x & x \le 0 \end{cases}`"""
+    def __init__(
+        self,
+        alpha_p: float = 0.8,
+        alpha_n: float = 0.8,
+        beta: float = 0.5,
+        *,
+        learnable: Any = None,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None: ...
+class Mixture(torch.nn.Module):
+    r"""A learned mixture of activations, weighted by a softmax: f(x) = sum_i softmax(w)_i f_i(x)."""
+    def __init__(
+        self,
+        *,
+        activations: tuple[str, ...] = ('identity', 'relu', 'tanh', 'silu'),
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+        **keywords: Any,
+    ) -> None: ...
+    def describe(self) -> dict[str, Any]: ...
+class ScalarMLP(torch.nn.Module):
+    r"""A learned shape: a network of one hidden layer over the scalar input, f(x) = sum_j c_j silu(a_j x + b_j) + d."""
+    def __init__(
+        self,
+        *,
+        hidden: int = 16,
+        start: str = 'relu',
+        low: float = -8.0,
+        high: float = 8.0,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+        **keywords: Any,
+    ) -> None: ...
+    def describe(self) -> dict[str, Any]: ...
+class BSpline(torch.nn.Module):
+    r"""A learned B-spline over a base activation, the edge function of a KAN: f(x) = w silu(x) + s sum_i c_i B_i(x)."""
+    def __init__(
+        self,
+        *,
+        grid: int = 8,
+        degree: int = 3,
+        low: float = -4.0,
+        high: float = 4.0,
+        base: str = 'silu',
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+        **keywords: Any,
+    ) -> None: ...
+    def describe(self) -> dict[str, Any]: ...
+class PolyNorm(torch.nn.Module):
+    r"""A polynomial of normalised powers: f(x) = sum_i a_i x^i / rms(x^i) + bias, rms taken along `axis` of the input."""
+    def __init__(
+        self,
+        *,
+        degree: int = 3,
+        axis: int = -1,
+        epsilon: float = 1e-06,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+        **keywords: Any,
+    ) -> None: ...
+    def describe(self) -> dict[str, Any]: ...
+class MetaACON(torch.nn.Module):
+    r"""ACON-C with a sharpness that a small network takes from the channel means of each sample."""
+    def __init__(
+        self,
+        *,
+        reduction: int = 16,
+        smallest: int = 4,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+        **keywords: Any,
+    ) -> None: ...
+    def describe(self) -> dict[str, Any]: ...
+class FReLU(torch.nn.Module):
+    r"""The funnel activation for images: f(x) = max(x, T(x)), T a depthwise convolution with zero padding."""
+    def __init__(
+        self,
+        *,
+        kernel_size: int = 3,
+        num_parameters: int = 1,
+        channel_axis: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+        **keywords: Any,
+    ) -> None: ...
+    def describe(self) -> dict[str, Any]: ...

@@ -13,8 +13,9 @@ import torch
 from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling
 
+from multiact.adaptive import Adaptive
 from multiact.declaration import Activation, Array, Axiswise, Elementwise
-from multiact.exports import BackendBase
+from multiact.exports import BackendBase, check_generator
 from multiact.registry import get
 
 from . import namespace
@@ -48,6 +49,12 @@ class TorchBackend(BackendBase):
                     self.function(get(variant))
         return self._functions[id(activation)]
 
+    def uniform(self, like: Array, dtype: str, rng: Any) -> Tensor:
+        if rng is None:
+            return torch.rand_like(like, dtype=getattr(torch, dtype))
+        check_generator(self.name, rng, (torch.Generator,), "a torch.Generator, or None for the global one")
+        return torch.rand(like.shape, dtype=getattr(torch, dtype), device=like.device, generator=rng)
+
     def register_elementwise(self, function: Elementwise) -> Callable[..., Array]:
         def plain(*arguments: Any) -> Tensor:
             return _rounded(function(namespace, *_wide(arguments)), arguments[0])
@@ -73,23 +80,29 @@ class TorchBackend(BackendBase):
         return _differentiable(function.name, plain, vjp, jvp, missing)
 
     def register_axiswise(self, function: Axiswise) -> Callable[..., Array]:
+        count, names = len(function.arguments), function.options
+
+        # The options travel behind the arguments.
+        def parted(wide: Sequence[Any]) -> tuple[Sequence[Any], dict[str, int]]:
+            return wide[:count], dict(zip(names, wide[count:]))
+
         def plain(*arguments: Any) -> Tensor:
-            *arrays, axis = _wide(arguments)
-            return _rounded(function.value(namespace, *arrays, axis=axis), arguments[0])
+            arrays, options = parted(_wide(arguments))
+            return _rounded(function.value(namespace, *arrays, **options), arguments[0])
 
         def vjp(wide: list[Any], grad: Tensor, needed: tuple[bool, ...], traced: bool) -> list[Tensor | None]:
-            *arrays, axis = wide
+            arrays, options = parted(wide)
             y = plain(*wide) if traced else call(*wide)
-            return [*function.vjp(namespace, arrays, y, grad, needed[:-1], axis=axis), None]
+            return [*function.vjp(namespace, arrays, y, grad, needed[:count], **options), *(None for _ in names)]
 
         def jvp(wide: list[Any], tangents: list[Tensor | None]) -> Tensor:
-            *arrays, axis = wide
-            return function.jvp(namespace, arrays, call(*wide), tangents[:-1], axis=axis)
+            arrays, options = parted(wide)
+            return function.jvp(namespace, arrays, call(*wide), tangents[:count], **options)
 
         call = _differentiable(function.name, plain, vjp, jvp, [])
 
-        def entry(*arguments: Any, axis: int) -> Tensor:
-            return call(*arguments, axis)
+        def entry(*arguments: Any, **options: int) -> Tensor:
+            return call(*arguments, *(options[name] for name in names))
 
         return entry
 
@@ -97,6 +110,11 @@ class TorchBackend(BackendBase):
         from .layers import make_layer
 
         return make_layer(activation)
+
+    def make_adaptive(self, kind: type[Adaptive]) -> type:
+        from .adaptive import make_adaptive
+
+        return make_adaptive(kind)
 
 
 def _differentiable(name: str, plain: Rule, vjp: Rule, jvp: Rule, missing: list[int]) -> Callable[..., Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +10,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from multiact.declaration import DTYPES, Activation, Array
+from multiact.natives import peers
 from multiact.protocols import Native, Result
 
 from .adapter import backend
@@ -60,7 +59,7 @@ class TorchHarness:
         return backend.function(activation)
 
     def natives(self, activation: Activation) -> Sequence[Native]:
-        return _natives(activation)
+        return peers(self.name, activation.name)
 
     def evaluate(
         self,
@@ -217,61 +216,6 @@ def _vmapped(call: Function, tensors: list[Tensor], wrt: tuple[int, ...], given:
     along = tuple(None if d is None else 0 for d in given)
     result = torch.func.vmap(example, in_dims=(dims, along))(tuple(tensors), tuple(given))
     return result.sum(0) if wrt and dims[wrt[-1]] is None else result
-
-
-def _glu(value: Tensor, gate: Tensor) -> Tensor:
-    return F.glu(torch.stack((value, gate)), dim=0).squeeze(0)
-
-
-def _prelu(x: Tensor) -> Tensor:
-    return F.prelu(x, x.new_full((1,), 0.25))
-
-
-#: torch's functions with the defaults of ours, by the name of our activation.
-_NATIVES: dict[str, tuple[str, Function]] = {
-    "celu": ("celu", F.celu),
-    "elu": ("elu", F.elu),
-    "gelu": ("gelu", F.gelu),
-    "gelu_tanh": ("gelu(approximate='tanh')", lambda x: F.gelu(x, approximate="tanh")),
-    "glu": ("glu", _glu),
-    "hard_shrink": ("hardshrink", F.hardshrink),
-    "hard_sigmoid": ("hardsigmoid", F.hardsigmoid),
-    "hard_swish": ("hardswish", F.hardswish),
-    "hard_tanh": ("hardtanh", F.hardtanh),
-    "leaky_relu": ("leaky_relu", F.leaky_relu),
-    "log_sigmoid": ("logsigmoid", F.logsigmoid),
-    "log_softmax": ("log_softmax", lambda x: F.log_softmax(x, dim=-1)),
-    "mish": ("mish", F.mish),
-    "prelu": ("prelu", _prelu),
-    "relu": ("relu", F.relu),
-    "relu6": ("relu6", F.relu6),
-    "selu": ("selu", F.selu),
-    "sigmoid": ("sigmoid", F.sigmoid),
-    "silu": ("silu", F.silu),
-    "soft_shrink": ("softshrink", F.softshrink),
-    "softmax": ("softmax", lambda x: F.softmax(x, dim=-1)),
-    "softmin": ("softmin", lambda x: F.softmin(x, dim=-1)),
-    "softplus": ("softplus", F.softplus),
-    "softsign": ("softsign", F.softsign),
-    "tanh": ("tanh", F.tanh),
-    "tanh_shrink": ("tanhshrink", F.tanhshrink),
-}
-
-
-def _natives(activation: Activation) -> tuple[Native, ...]:
-    name = activation.name
-    if name == "exponential":
-        return (Native("torch.exp", torch.exp),)
-    if name == "swiglu":
-        return (Native("value * torch.nn.functional.silu(gate)", lambda value, gate: value * F.silu(gate)),)
-    if name == "threshold" and activation.examples:
-        chosen = dict(activation.examples[0])
-        native = functools.partial(F.threshold, **chosen)  # type: ignore[arg-type]
-        return (Native("torch.nn.functional.threshold", native, chosen),)
-    if name not in _NATIVES:
-        return ()
-    spelled, function = _NATIVES[name]
-    return (Native(f"torch.nn.functional.{spelled}", function),)
 
 
 harness = TorchHarness()

@@ -8,9 +8,11 @@ from typing import Any, ClassVar, TypeAlias
 
 import torch
 
-from multiact.declaration import Activation, Elementwise, Parameter
+from multiact import learning
+from multiact.declaration import Activation, Parameter
 from multiact.errors import ParameterError
 from multiact.functions import documentation
+from multiact.registry import gated, registered
 
 Tensor: TypeAlias = torch.Tensor
 
@@ -20,9 +22,11 @@ _NATIVE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("elu", "celu"), ("alpha", "inplace")),
     **dict.fromkeys(("softmax", "log_softmax", "softmin", "glu"), ("axis=dim",)),
     "gelu": ("approximate",),
+    "gumbel_softmax": ("temperature=tau", "hard", "axis=dim"),
     "hard_tanh": ("min_val", "max_val", "inplace"),
     "leaky_relu": ("negative_slope", "inplace"),
     "prelu": ("num_parameters", "negative_slope=init"),
+    "rrelu": ("lower", "upper", "inplace"),
     "softplus": ("beta", "threshold"),
     "threshold": ("threshold", "value", "inplace"),
 }
@@ -49,6 +53,7 @@ class ActivationModule(torch.nn.Module):
     _function: ClassVar[Callable[..., Tensor]]
     _signature: ClassVar[inspect.Signature]
     _spelled: ClassVar[dict[str, str]]
+    _shown: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -61,22 +66,17 @@ class ActivationModule(torch.nn.Module):
         bound.apply_defaults()
         given = bound.arguments
         self.inplace = bool(given.get("inplace", False))
-        self.learnable = self._names(given.get("learnable"))
+        self.learnable = learning.learnable_names(self.activation, given.get("learnable"), kind, self._spelled)
         self.num_parameters, self.channel_axis = given.get("num_parameters", 1), given.get("channel_axis", 1)
         for name, accepted in (("num_parameters", "a positive integer"), ("channel_axis", "an integer")):
             value = getattr(self, name)
             if type(value) is not int or name == "num_parameters" and value < 1:
                 raise ParameterError(f"{kind}: {name} must be {accepted}. Received: {name}={value!r}.")
-        for p in self.activation.parameters:
-            value = p.check(given[self._spelled[p.name]], kind)
-            if not isinstance(value, float):
-                raise ParameterError(
-                    f"{kind}: {p.name} must be a number. Received: {type(value).__name__}. To hold an array, make it "
-                    f"learnable with num_parameters=... and load or assign its values."
-                )
+        for p in self.activation.held:
+            value = learning.number(p, given[self._spelled[p.name]], kind)
             if p.name in self.learnable:
-                size = self.num_parameters if p.broadcast == "channel" else 1
-                start = torch.full((size,), value, device=given.get("device"), dtype=given.get("dtype"))
+                size, stored = self.num_parameters if p.broadcast == "channel" else 1, learning.stored_value(p, value)
+                start = torch.full((size,), stored, device=given.get("device"), dtype=given.get("dtype"))
                 self.register_parameter(self._attribute(p.name), torch.nn.Parameter(start))
             else:
                 setattr(self, self._attribute(p.name), value)
@@ -89,12 +89,12 @@ class ActivationModule(torch.nn.Module):
 
     def extra_repr(self) -> str:
         parts = []
-        shown = {a.rpartition("=")[2] for a in _NATIVE.get(self.activation.name, ())}
-        for p in self.activation.settings:
+        shown = {*self._shown, *(a.rpartition("=")[2] for a in _NATIVE.get(self.activation.name, ()))}
+        for p in self.activation.held_settings:
             value = getattr(self, self._attribute(p.name))
             if p.name not in self.learnable and (self._spelled[p.name] in shown or value != p.default):
                 parts.append(f"{self._spelled[p.name]}={value!r}")
-        if self.learnable != _learned(self.activation):
+        if self.learnable != learning.learnable_names(self.activation, None, ""):
             parts.append(f"learnable={self.learnable!r}")
         if self.learnable:
             parts.append(f"num_parameters={self.num_parameters}")
@@ -104,34 +104,26 @@ class ActivationModule(torch.nn.Module):
             parts.append("inplace=True")
         return ", ".join(parts)
 
-    def _names(self, learnable: Any) -> tuple[str, ...]:
-        """The parameters to learn, by our names, out of the argument `learnable`."""
-        if learnable is None:
-            return _learned(self.activation)
-        ours = {self._spelled[p.name]: p.name for p in self.activation.parameters}
-        if isinstance(learnable, bool):
-            learnable = tuple(ours) if learnable else ()
-        names = (learnable,) if isinstance(learnable, str) else tuple(learnable)
-        for name in names:
-            if name not in ours and name not in ours.values():
-                raise ParameterError(
-                    f"{type(self).__name__} has no parameter {name!r} to learn. It has: {', '.join(ours) or 'none'}."
-                )
-        names = tuple(ours.get(name, name) for name in names)
-        if isinstance(self.activation.function, Elementwise):
-            for name in names:
-                self.activation.function.require(name)
-        return names
-
     def _attribute(self, name: str) -> str:
-        state = _STATE.get((self.activation.name, name)) if name in self.learnable else None
-        return state or self._spelled[name]
+        """Where a setting is kept: what is learned under the name that it has in the state_dict."""
+        if name not in self.__dict__.get("learnable", ()):
+            return self._spelled[name]
+        p = next(p for p in self.activation.parameters if p.name == name)
+        own = _STATE.get((self.activation.name, name))
+        return own or ("log_" if learning.is_positive(p) else "") + self._spelled[name]
+
+    def __getattr__(self, name: str) -> Any:
+        for p in self.activation.parameters:  # one that is learned as its logarithm can be read all the same
+            if self._spelled[p.name] == name != self._attribute(p.name) and learning.is_positive(p):
+                return super().__getattr__(self._attribute(p.name)).exp()
+        return super().__getattr__(name)
 
     def _given(self, shape: tuple[int, ...]) -> Iterator[tuple[str, Any]]:
         """The keyword arguments for an input of `shape`, those at their default left out."""
-        for p in self.activation.settings:
+        for p in self.activation.held_settings:
             value = getattr(self, self._attribute(p.name))
             if isinstance(value, torch.Tensor):
+                value = value.exp() if isinstance(p, Parameter) and learning.is_positive(p) else value
                 yield p.name, self._along_channels(p.name, value, shape)
             elif value != p.default:
                 yield p.name, value
@@ -140,14 +132,9 @@ class ActivationModule(torch.nn.Module):
         """One value for each channel, shaped so that it broadcasts to an input of `shape`."""
         if value.numel() == 1:
             return value.reshape(())
-        rank, axis = len(shape), self.channel_axis
-        if not -rank <= axis < rank or shape[axis] != value.numel():
-            raise ParameterError(
-                f"{type(self).__name__}: {name} has {value.numel()} values, one for each channel, which does not match "
-                f"channel_axis={axis} of an input of shape {shape}. Set num_parameters to the number of channels, or "
-                f"channel_axis to their axis."
-            )
-        return value.reshape(-1, *(1,) * (rank - axis % rank - 1))
+        change = "Set num_parameters to the number of channels, or channel_axis to their axis."
+        what = f"{type(self).__name__}: {name}"
+        return value.reshape(learning.along_channels(value.numel(), shape, self.channel_axis, what, change))
 
 
 class GatedModule(ActivationModule):
@@ -164,15 +151,63 @@ class GatedModule(ActivationModule):
         return self._function(input, **dict(self._given(tuple(shape))))
 
 
-def _learned(activation: Activation) -> tuple[str, ...]:
-    return tuple(p.name for p in activation.parameters if p.learned)
+class RandomModule(ActivationModule):
+    """Base of the Modules of activations that are random in training only."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The activation of `input`, random in training mode."""
+        return self._function(input, training=self.training, **dict(self._given(tuple(input.shape))))
+
+
+class UnnamedGatedModule(GatedModule):
+    """Base of the Modules of what `multiact.gated` makes: pickled by the activation and the side, for want of a name."""
+
+    _shown = ("gate",)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        assert self.activation.gate_of is not None
+        return _restore, (self.activation.gate_of.name, self.activation.option("gate").default), self.__dict__
+
+
+def _restore(activation: str, gate: str) -> torch.nn.Module:
+    layer: Any = _layer(activation, gate)
+    return layer.__new__(layer)
+
+
+def _layer(activation: str | Activation, gate: str) -> type[torch.nn.Module]:
+    from .adapter import backend
+
+    return backend.layer(gated(activation, gate))
+
+
+def Gated(activation: str | Activation, gate: str = "first", **arguments: Any) -> torch.nn.Module:
+    """The gated form of any pointwise activation as a Module of one input, split along an axis, or of two.
+
+    Parameters
+    ----------
+    activation : its name, or an Activation.
+    gate : the side that goes through it: "first", "second", or "interleaved" (even entries).
+    **arguments : `axis`, -1 by default, the parameters of the activation, `learnable` and what else the Module of a gated
+        unit such as SwiGLU takes.
+
+    Raises
+    ------
+    UnknownActivationError, DefinitionError, ParameterError : as multiact.gated; an argument is unknown or out of range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Gated("relu", gate="second")(torch.tensor([3.0, 4.0, -1.0, 2.0]))
+    tensor([0., 8.])
+    """
+    return _layer(activation, gate)(**arguments)
 
 
 def make_layer(activation: Activation) -> type[ActivationModule]:
     """The Module class of an activation."""
     from .adapter import backend
 
-    spelled = {p.name: p.name for p in activation.settings}
+    spelled = {p.name: p.name for p in activation.held_settings}
     native: list[str] = []
     for argument in _NATIVE.get(activation.name, ()):
         ours, _, theirs = argument.partition("=")
@@ -186,7 +221,11 @@ def make_layer(activation: Activation) -> type[ActivationModule]:
 
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     __init__.__signature__ = inspect.Signature([own, *signature.parameters.values()])  # type: ignore[attr-defined]
-    base = GatedModule if activation.kind == "gated" else ActivationModule
+    base = ActivationModule
+    if activation.random and activation.random.default is not None:
+        base = RandomModule
+    if activation.kind == "gated":
+        base = GatedModule if registered(activation) else UnnamedGatedModule
     return type(
         activation.class_name,
         (base,),
@@ -205,11 +244,11 @@ def make_layer(activation: Activation) -> type[ActivationModule]:
 def _arguments(activation: Activation, spelled: dict[str, str], native: list[str]) -> Iterator[inspect.Parameter]:
     """The arguments of the constructor: torch's own in their order, the rest of ours, and how they are learned."""
     empty, position = inspect.Parameter.empty, inspect.Parameter.POSITIONAL_OR_KEYWORD
-    ours: dict[str, Parameter | Any] = {spelled[p.name]: p for p in activation.settings}
+    ours: dict[str, Parameter | Any] = {spelled[p.name]: p for p in activation.held_settings}
     for name in (*native, *(name for name in ours if name not in native)):
         default = ours[name].default if name in ours else _EXTRA[name][0]
         yield inspect.Parameter(name, position, default=empty if default is None else default)
-    if activation.parameters:
+    if activation.held:
         for name in ("learnable", "num_parameters", "channel_axis", "device", "dtype"):
             if name not in native:
                 yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_EXTRA[name][0])
@@ -219,15 +258,17 @@ def _documentation(activation: Activation, signature: inspect.Signature, spelled
     """The docstring of the function with the arguments of the constructor."""
     text = documentation(activation)
     head, _, tail = text.partition("Parameters\n----------\n")
-    described = {spelled[p.name]: p for p in activation.settings}
+    described = {spelled[p.name]: p for p in activation.held_settings}
     lines = [head.rstrip(), "", "Parameters", "----------"]
     for name, argument in signature.parameters.items():
         default = "required" if argument.default is inspect.Parameter.empty else f"default {argument.default!r}"
         p = described.get(name)
         if p is None:
-            lines.append(f"{name} : {default}. {_EXTRA[name][1].format(_learned(activation) or 'none')}")
+            lines.append(
+                f"{name} : {default}. {_EXTRA[name][1].format(learning.learnable_names(activation, None, '') or 'none')}"
+            )
         elif isinstance(p, Parameter):
-            lines.append(f"{name} : number in {p.allowed}, {default}. {p.description}".rstrip())
+            lines.append(learning.describe(p, name, default))
         else:
             choices = f"one of {list(p.choices)}" if p.choices else "integer"
             lines.append(f"{name} : {choices}, {default}. {p.description}".rstrip())

@@ -28,5 +28,9 @@ def max(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:
     return torch.amax(x, () if axis is None else axis, keepdims)
 
 
+def concat(arrays: Any, /, *, axis: int = 0) -> Any:
+    return torch.cat(tuple(arrays), axis)  # torch.concat cannot be batched by torch.vmap under a gradient
+
+
 def cumulative_sum(x: Any, /, *, axis: int, dtype: Any = None) -> Any:
     return torch.cumsum(x, axis, dtype=dtype)

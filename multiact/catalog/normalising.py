@@ -9,6 +9,8 @@ distribution and no NaN.
 from __future__ import annotations
 
 import math
+from functools import partial
+from typing import Any
 
 from ..declaration import parameter
 from ..numerics import Decay
@@ -23,45 +25,55 @@ def _scaled(x, temperature, sign):
     return z if sign == 1 else -z
 
 
-def _tops(xp, z, axis):
+def tops(xp, z, axis):
     """The maximum along the axis, and the mask of the entries that are equal to it."""
     top = xp.max(z, axis=axis, keepdims=True)
     return top, z == top
 
 
-def _decay(xp, z, axis):
-    """z - max, the mask of the maxima, and exp(z - max)."""
-    top, is_top = _tops(xp, z, axis)
+def nan_rows(xp, x, axis, y):
+    """y, NaN in rows of x that have a NaN."""
+    return xp.where(xp.any(xp.isnan(x), axis=axis, keepdims=True), math.nan, y)
+
+
+def below_top(xp, z, axis):
+    """z - max, with entries that share an infinite maximum at 0 and the others of their row at -inf; the mask of the maxima."""
+    top, is_top = tops(xp, z, axis)
     infinite = (top == INF) | (top == -INF)
     # NaN once more by itself: the maximum of a compiler may have passed over it.
     apart = xp.where(is_top, 0.0, xp.where(xp.isnan(z), z, -INF))
-    shifted = xp.where(infinite, apart, z) - xp.where(infinite, 0.0, top)
+    return xp.where(infinite, apart, z) - xp.where(infinite, 0.0, top), is_top
+
+
+def decay(xp, z, axis):
+    """z - max, the mask of the maxima, and exp(z - max)."""
+    shifted, is_top = below_top(xp, z, axis)
     return shifted, is_top, Decay(xp, -shifted)
 
 
-def _probabilities(xp, z, axis):
+def probabilities(xp, z, axis):
     """softmax(z), and the mask of the maxima."""
-    _, is_top, d = _decay(xp, z, axis)
+    _, is_top, d = decay(xp, z, axis)
     return d.z / xp.sum(d.z, axis=axis, keepdims=True), is_top
 
 
-def _first_top(xp, is_top, like, axis):
+def first_top(xp, is_top, like, axis):
     """The mask of the first maximum alone."""
     counted = xp.cumulative_sum(xp.where(is_top, xp.ones_like(like), 0.0), axis=axis)
     return is_top & (counted == 1)
 
 
-def _relative_to(xp, t, first, axis):
+def relative_to(xp, t, first, axis):
     """t minus its entry at the first maximum. softmax does not see a constant, and the dominant entry drops out of sums."""
     return xp.where(first, 0.0, t - xp.sum(xp.where(first, t, 0.0), axis=axis, keepdims=True))
 
 
-def _weighted(xp, p, t):
+def weighted(xp, p, t):
     """p * t, and 0 where p is 0 even if t is infinite."""
     return p * xp.where(p == 0, 0.0, t)
 
 
-def _offsets(xp, x, sign, axis):
+def offsets(xp, x, sign, axis):
     """x without what the whole row has in common, which softmax does not see; 0 for infinite x."""
     infinite = (x == INF) | (x == -INF)
     top = xp.max(xp.where(infinite, -INF, sign * x), axis=axis, keepdims=True)
@@ -74,7 +86,7 @@ def _direction(xp, arguments, tangents, sign, axis):
     tx, tt = tangents
     total = xp.zeros_like(x) if tx is None else tx
     if tt is not None:
-        total = total - _offsets(xp, x, sign, axis) * (tt / temperature)
+        total = total - offsets(xp, x, sign, axis) * (tt / temperature)
     return _scaled(total, temperature, sign)
 
 
@@ -82,55 +94,59 @@ def _cotangents(xp, arguments, gz, needed, sign, axis):
     """The cotangents of x and temperature from that of sign * x / temperature, which sums to 0 along the axis."""
     x, temperature = arguments
     gx = _scaled(gz, temperature, sign)
-    by_temperature = -gx * (_offsets(xp, x, sign, axis) / temperature) if needed[1] else None
+    by_temperature = -gx * (offsets(xp, x, sign, axis) / temperature) if needed[1] else None
     return gx if needed[0] else None, by_temperature
 
 
-def _softmax(sign):
-    def project(xp, arguments, y, t, axis):
-        """y * (t - sum(y t)), the Jacobian of softmax applied to t.
+def project(xp, y, t, first, axis, q=None):
+    """y * (t - sum(y t)) for y that sum to 1, the Jacobian of softmax applied to t; `first` is the mask of a maximum of y.
 
-        It is symmetric and its rows sum to 0, so the entry at the maximum is minus the sum of the others. Written as Q' K Q, with
-        Q taking the differences to that entry, its transpose is the same computation and as accurate.
-        """
-        _, is_top = _tops(xp, _scaled(*arguments, sign), axis)
-        first = _first_top(xp, is_top, y, axis)
-        d = _relative_to(xp, t, first, axis)
-        r = _weighted(xp, y, d - xp.sum(_weighted(xp, y, d), axis=axis, keepdims=True))
-        others = xp.where(first, 0.0, r)
-        return others - xp.where(first, xp.sum(others, axis=axis, keepdims=True), 0.0)
+    With `q`, of which y is a multiple, q * (t - sum(y t)). It is symmetric and its rows sum to 0, so the entry at the maximum
+    is minus the sum of the others. Written as Q' K Q, with Q taking the differences to that entry, its transpose is the same
+    computation and as accurate.
+    """
+    d = relative_to(xp, t, first, axis)
+    r = weighted(xp, y if q is None else q, d - xp.sum(weighted(xp, y, d), axis=axis, keepdims=True))
+    others = xp.where(first, 0.0, r)
+    return others - xp.where(first, xp.sum(others, axis=axis, keepdims=True), 0.0)
+
+
+def _softmax(sign):
+    def jacobian(xp, arguments, y, t, axis):
+        _, is_top = tops(xp, _scaled(*arguments, sign), axis)
+        return project(xp, y, t, first_top(xp, is_top, y, axis), axis)
 
     def value(xp, x, temperature, *, axis):
-        return _probabilities(xp, _scaled(x, temperature, sign), axis)[0]
+        return probabilities(xp, _scaled(x, temperature, sign), axis)[0]
 
     def jvp(xp, arguments, y, tangents, *, axis):
-        return project(xp, arguments, y, _direction(xp, arguments, tangents, sign, axis), axis)
+        return jacobian(xp, arguments, y, _direction(xp, arguments, tangents, sign, axis), axis)
 
     def vjp(xp, arguments, y, cotangent, needed, *, axis):
-        return _cotangents(xp, arguments, project(xp, arguments, y, cotangent, axis), needed, sign, axis)
+        return _cotangents(xp, arguments, jacobian(xp, arguments, y, cotangent, axis), needed, sign, axis)
 
     return {"value": value, "jvp": jvp, "vjp": vjp}
 
 
 def _log_softmax_value(xp, x, temperature, *, axis):
-    shifted, is_top, d = _decay(xp, _scaled(x, temperature, 1), axis)
-    tops = d.sum(is_top, axis)
+    shifted, is_top, d = decay(xp, _scaled(x, temperature, 1), axis)
+    several = d.sum(is_top, axis)
     # TensorFlow's optimiser takes a constant 1 out of the sum, and with it the digits of small rests.
-    rest = d.sum(~is_top, axis) + (tops - xp.where(tops > 0, xp.ones_like(tops), 0.0))
+    rest = d.sum(~is_top, axis) + (several - xp.where(several > 0, xp.ones_like(several), 0.0))
     return shifted - xp.log1p(rest)
 
 
 def _log_softmax_jvp(xp, arguments, y, tangents, *, axis):
-    p, is_top = _probabilities(xp, _scaled(*arguments, 1), axis)
-    first = _first_top(xp, is_top, p, axis)
-    d = _relative_to(xp, _direction(xp, arguments, tangents, 1, axis), first, axis)
-    return d - xp.sum(_weighted(xp, p, d), axis=axis, keepdims=True)
+    p, is_top = probabilities(xp, _scaled(*arguments, 1), axis)
+    first = first_top(xp, is_top, p, axis)
+    d = relative_to(xp, _direction(xp, arguments, tangents, 1, axis), first, axis)
+    return d - xp.sum(weighted(xp, p, d), axis=axis, keepdims=True)
 
 
 def _log_softmax_vjp(xp, arguments, y, cotangent, needed, *, axis):
     # g - p sum(g), the entry at the maximum from the others: there p may be nearly 1.
-    p, is_top = _probabilities(xp, _scaled(*arguments, 1), axis)
-    first = _first_top(xp, is_top, p, axis)
+    p, is_top = probabilities(xp, _scaled(*arguments, 1), axis)
+    first = first_top(xp, is_top, p, axis)
     total = xp.sum(xp.where(first, 0.0, cotangent), axis=axis, keepdims=True)
     top = xp.sum(xp.where(first, cotangent, 0.0), axis=axis, keepdims=True)
     complement = xp.sum(xp.where(first, 0.0, p), axis=axis, keepdims=True)
@@ -147,7 +163,6 @@ axiswise(
     family="normalising",
     formula=r"\frac{e^{x_i / T}}{\sum_j e^{x_j / T}}",
     definition="exp(x / temperature) / sum(exp(x / temperature))",
-    range=(0.0, 1.0),
     smoothness="Cinf",
     examples=({"temperature": 2.0}, {"temperature": 0.5}),
     reference="Bridle, Probabilistic interpretation of feedforward classification network outputs, 1990.",
@@ -162,7 +177,6 @@ axiswise(
     family="normalising",
     formula=r"\frac{x_i}{T} - \ln \sum_j e^{x_j / T}",
     definition="x / temperature - log(sum(exp(x / temperature)))",
-    range=(-INF, 0.0),
     smoothness="Cinf",
     examples=({"temperature": 2.0},),
     reference="The logarithm of softmax.",
@@ -175,8 +189,24 @@ axiswise(
     family="normalising",
     formula=r"\frac{e^{-x_i / T}}{\sum_j e^{-x_j / T}}",
     definition="exp(-x / temperature) / sum(exp(-x / temperature))",
-    range=(0.0, 1.0),
     smoothness="Cinf",
     examples=({"temperature": 2.0},),
     reference="torch.nn.Softmin, PyTorch.",
+)
+
+_over_channels: dict[str, Any] = {name: partial(body, axis=-3) for name, body in _softmax(1).items()}
+
+axiswise(
+    "softmax2d",
+    **_over_channels,
+    parameters=[_temperature],
+    options=(),
+    fixed_axis=-3,
+    ranks=(3, 4),
+    family="normalising",
+    formula=r"\frac{e^{x_c / T}}{\sum_{c'} e^{x_{c'} / T}}",
+    definition="exp(x / temperature) / sum(exp(x / temperature))",
+    notes="softmax over the channels of images of shape (batch, channels, height, width) or (channels, height, width).",
+    smoothness="Cinf",
+    reference="torch.nn.Softmax2d, PyTorch.",
 )

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from ..declaration import parameter
-from ..numerics import choose, is_double, tanh, zero
+from ..numerics import choose, is_double, sech2, tanh, zero
 from ..registry import pointwise
-from .sigmoids import sech2
-
-INF = math.inf
 
 
 def _within(x, lambd):
@@ -33,9 +28,6 @@ pointwise(
     formula=r"\begin{cases} x & |x| > \lambda \\ 0 & |x| \le \lambda \end{cases}",
     definition="x if x > lambd else x if x < -lambd else 0",
     notes="0 with slope 0 at both ends of the zone. The derivative in `lambd` is 0.",
-    range=(-INF, INF),
-    limits=(-INF, INF),
-    monotonic=True,
     smoothness="discontinuous",
     kinks=("-lambd", "lambd"),
     examples=({"lambd": 1.5},),
@@ -59,11 +51,7 @@ pointwise(
     formula=r"\operatorname{sign}(x) \max(|x| - \lambda, 0)",
     definition="x - lambd if x > lambd else x + lambd if x < -lambd else 0",
     notes="The slope at both ends of the zone is 0.",
-    range=(-INF, INF),
-    limits=(-INF, INF),
-    monotonic=True,
     smoothness="C0",
-    lipschitz=1.0,
     kinks=("-lambd", "lambd"),
     examples=({"lambd": 1.5},),
     reference="Donoho, De-noising by soft-thresholding, 1995.",
@@ -99,10 +87,6 @@ pointwise(
     family="shrinkage",
     formula=r"x - \tanh x",
     definition="x - tanh(x)",
-    range=(-INF, INF),
-    limits=(-INF, INF),
-    monotonic=True,
     smoothness="Cinf",
-    lipschitz=1.0,
     reference="torch.nn.Tanhshrink, PyTorch.",
 )

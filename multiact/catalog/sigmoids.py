@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from ..declaration import parameter
-from ..numerics import Decay, clamped, expm1, magnitude, tanh
+from ..numerics import Decay, artanh_excess, clamped, expm1, log1p, magnitude, sech2, tanh, tanh_excess
 from ..registry import pointwise
-
-INF = math.inf
+from .self_gated import silu
 
 
 def _sigmoid(xp, x, /):
@@ -36,11 +33,7 @@ pointwise(
     family="sigmoids",
     formula=r"\frac{1}{1 + e^{-x}}",
     definition="1 / (1 + exp(-x))",
-    range=(0.0, 1.0),
-    limits=(0.0, 1.0),
-    monotonic=True,
     smoothness="Cinf",
-    lipschitz=0.25,
     reference="Verhulst, Notice sur la loi que la population suit dans son accroissement, 1838.",
 )
 
@@ -63,11 +56,7 @@ pointwise(
     family="sigmoids",
     formula=r"-\ln(1 + e^{-x})",
     definition="-log(1 + exp(-x))",
-    range=(-INF, 0.0),
-    limits=(-INF, 0.0),
-    monotonic=True,
     smoothness="Cinf",
-    lipschitz=1.0,
     reference="The logarithm of the sigmoid; minus softplus(-x).",
 )
 
@@ -101,20 +90,10 @@ pointwise(
     formula=r"\frac{1}{\beta} \ln\left(1 + e^{\beta x}\right)",
     definition="log(1 + exp(beta * x)) / beta",
     notes="Needs no threshold beyond which x is returned: it is accurate everywhere.",
-    range=(0.0, INF),
-    limits=(0.0, INF),
-    monotonic=True,
     smoothness="Cinf",
-    lipschitz=1.0,
     examples=({"beta": 2.0}, {"beta": 0.25}),
     reference="Dugas et al., Incorporating second-order functional knowledge for better option pricing, NIPS 2000.",
 )
-
-
-def sech2(xp, x, factor=1.0):
-    """factor / cosh(x)^2, which does not underflow before the product does."""
-    d = Decay(xp, 2 * magnitude(xp, x))
-    return d.times(4 * factor) / ((1 + d.z) * (1 + d.z))
 
 
 pointwise(
@@ -124,11 +103,7 @@ pointwise(
     family="sigmoids",
     formula=r"\tanh x",
     definition="tanh(x)",
-    range=(-1.0, 1.0),
-    limits=(-1.0, 1.0),
-    monotonic=True,
     smoothness="Cinf",
-    lipschitz=1.0,
     reference="LeCun et al., Efficient backprop, 1998.",
 )
 
@@ -159,11 +134,139 @@ pointwise(
     formula=r"\frac{x}{1 + |x|}",
     definition="x / (1 + x) if x >= 0 else x / (1 - x)",
     notes="The second derivative jumps at 0, where that of the right side, -2, is taken.",
-    range=(-1.0, 1.0),
-    limits=(-1.0, 1.0),
-    monotonic=True,
     smoothness="C1",
-    lipschitz=1.0,
     kinks=("0",),
     reference="Glorot & Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010.",
+)
+
+
+def _cloglog_x(xp, x, /, factor=1.0):
+    v = clamped(xp, xp.where(x > 10, 10.0, x))
+    return Decay(xp, xp.exp(v) - v).times(factor)
+
+
+def _cloglog_xx(xp, x, /):
+    # 1 - e^x, as -e^x times 1 - e^-x for x > 0
+    u = xp.exp(xp.where(x > 10, 10.0, x))
+    return _cloglog_x(xp, x, expm1(xp, -magnitude(xp, x)) * xp.where(x >= 0, u, -1.0))
+
+
+pointwise(
+    "cloglog",
+    lambda xp, x, /: -expm1(xp, -xp.exp(xp.where(x > 10, 10.0, x))),
+    {"x": _cloglog_x, ("x", "x"): _cloglog_xx},
+    class_name="CLogLog",
+    family="sigmoids",
+    formula=r"1 - e^{-e^x}",
+    definition="-expm1(-exp(x))",
+    notes="The inverse of the complementary log-log link. It is asymmetric: steep towards 1, slow towards 0.",
+    smoothness="Cinf",
+    reference="Gomes & Ludermir, Redes neurais artificiais com funções de ativação complemento log-log e probit para "
+    "aproximar funções na presença de observações extremas, Learning and Nonlinear Models 6, 2008.",
+)
+
+
+def _dsilu(xp, x, /):
+    return silu.function.partial("x")(xp, x, 1.0)
+
+
+def _dsilu_parts(xp, x):
+    """a = |x|, z = e^-a as a decay, t = tanh(a / 2), 1 - t, and the square of 1 + z."""
+    a = clamped(xp, magnitude(xp, x))
+    d = Decay(xp, a)
+    s = 1 + d.z
+    return a, d, -expm1(xp, -a) / s, 2 * d.z / s, s * s
+
+
+def _dsilu_x(xp, x, /):
+    # s' (2 - a t) for the sigmoid s; where that would cancel with r = 1 - t
+    a, d, t, r, square = _dsilu_parts(xp, x)
+    return d.times(xp.where(a < 1, 2 - a * t, (2 - a) + a * r)) / square
+
+
+def _dsilu_xx(xp, x, /):
+    # s' (a (3 t^2 - 1) / 2 - 3 t)
+    a, d, t, r, square = _dsilu_parts(xp, x)
+    near = 0.5 * a * (3 * t * t - 1) - 3 * t
+    far = (a - 3) + 3 * r * (1 - a + 0.5 * a * r)
+    w = d.times(xp.where(a < 2, near, far)) / square
+    return xp.where(x >= 0, w, -w)
+
+
+pointwise(
+    "dsilu",
+    _dsilu,
+    {"x": _dsilu_x, ("x", "x"): _dsilu_xx},
+    class_name="DSiLU",
+    family="sigmoids",
+    formula=r"\sigma(x) \left(1 + x \left(1 - \sigma(x)\right)\right)",
+    definition="(1 + x / (1 + exp(x))) / (1 + exp(-x))",
+    notes="The derivative of silu, from -0.0998 to 1.0998.",
+    smoothness="Cinf",
+    reference="Elfwing, Uchibe & Doya, Sigmoid-weighted linear units for neural network function approximation in "
+    "reinforcement learning, 2017, arXiv:1702.03118.",
+)
+
+
+def _clipping_parts(xp, x, alpha):
+    """All for v, the smaller of x and 1 - x, since f(x) = 1 - f(1 - x).
+
+    v; a = alpha |v|; delta = alpha (1 - v) - a; r = e^-a as a decay; q = e^-(a + delta); and 1 - e^-delta.
+    """
+    v = xp.where(x > 0.5, 1 - x, x)
+    a = alpha * magnitude(xp, v)
+    delta = xp.where(v >= 0, alpha * (1 - 2 * v), alpha + xp.zeros_like(x))
+    return v, a, delta, Decay(xp, a), xp.exp(-(a + delta)), -expm1(xp, -delta)
+
+
+def _soft_clipping(xp, x, /, *, alpha):
+    v, a, _, r, q, e = _clipping_parts(xp, x, alpha)
+    y = xp.where(v >= 0, v, 0.0) + xp.where(a > 40, r.times(e / alpha), log1p(xp, r.z * e / (1 + q)) / alpha)
+    return xp.where(x > 0.5, 1 - y, y)
+
+
+def _soft_clipping_x(xp, x, /, *, alpha):
+    v, _, _, r, q, _ = _clipping_parts(xp, x, alpha)
+    e = -expm1(xp, -alpha + xp.zeros_like(x))
+    return xp.where(v >= 0, e, r.times(e)) / ((1 + r.z) * (1 + q))
+
+
+def _soft_clipping_xx(xp, x, /, *, alpha):
+    v, a, delta, r, q, inner = _clipping_parts(xp, x, alpha)
+    e = expm1(xp, -alpha + xp.zeros_like(x))
+    s = (1 + r.z) * (1 + q)
+    y = r.times(alpha * e * xp.where(v >= 0, -inner, expm1(xp, -(2 * a + delta)))) / (s * s)
+    return xp.where(x > 0.5, -y, y)
+
+
+def _soft_clipping_alpha(xp, x, /, *, alpha):
+    v, a, delta, r, q, e = _clipping_parts(xp, x, alpha)
+    a = clamped(xp, a)
+    square = alpha * alpha
+    far = r.times(((1 + a) * e - delta * (1 - e)) / square)
+    middle = log1p(xp, r.z * e / (1 + q)) + r.z * (a * e / (1 + r.z) - delta * (1 - e)) / (1 + q)
+    # These cancel near 1/2. There f = 1/2 + 2 / alpha artanh(tanh(u) tanh(w)), the derivative of which starts with p.
+    near = delta + 2 * xp.where(v >= 0, 0.0, a) < 2
+    u, w = xp.where(near, 0.5 * alpha * (v - 0.5), 0.0), 0.25 * alpha + xp.zeros_like(x)
+    s, t = tanh(xp, u), tanh(xp, w)
+    p = s * t
+    extra = 2 * (p * p * p) - t * tanh_excess(xp, u) - s * tanh_excess(xp, w)
+    inner = 2 * (p + (extra / (1 - p * p) - artanh_excess(xp, p)))
+    y = xp.where(near, inner / square, -xp.where(a > 40, far, middle / square))
+    return xp.where(x > 0.5, -y, y)
+
+
+pointwise(
+    "soft_clipping",
+    _soft_clipping,
+    {"x": _soft_clipping_x, ("x", "x"): _soft_clipping_xx, "alpha": _soft_clipping_alpha},
+    parameters=[
+        parameter("alpha", 0.5, "(0, inf)", description="the sharpness; a clip to [0, 1] for alpha to infinity")
+    ],
+    family="sigmoids",
+    formula=r"\frac{1}{\alpha} \ln\frac{1 + e^{\alpha x}}{1 + e^{\alpha (x - 1)}}",
+    definition="(log(1 + exp(alpha * x)) - log(1 + exp(alpha * (x - 1)))) / alpha",
+    smoothness="Cinf",
+    examples=({"alpha": 8.0},),
+    reference="Klimek & Perelstein, Neural network-based approach to phase space integration, 2018, arXiv:1810.11509.",
 )

@@ -16,7 +16,7 @@ import pytest
 
 import multiact as ma
 import multiact.backends.keras as mk
-from multiact import registry
+from multiact import learning, registry
 from multiact.backends.keras.adapter import framework
 from multiact.errors import (
     BackendNotAvailableError,
@@ -32,11 +32,18 @@ EXCHANGE = Path(os.environ["MULTIACT_KERAS_EXCHANGE"])
 NAMES = ma.names()
 KINKS = (0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 3.0, -3.0, 6.0)
 POINTWISE = [n for n in NAMES if ma.get(n).kind == "pointwise"]
-LEARNABLE = [(n, p.name) for n in POINTWISE for p in ma.get(n).parameters]
+LEARNABLE = [(n, p.name) for n in POINTWISE for p in ma.get(n).held]
+#: Those that are the same function in every call.
+STEADY = [n for n in NAMES if ma.get(n).random is None or ma.get(n).random.default is not None]
 
 
 def required(activation: ma.Activation) -> dict[str, float]:
     return dict(activation.examples[0]) if any(p.default is None for p in activation.parameters) else {}
+
+
+def held(activation: ma.Activation, given) -> dict[str, float]:
+    """Of these parameters what a Layer takes: no random numbers."""
+    return {p.name: given[p.name] for p in activation.held if p.name in given}
 
 
 def points(*shape: int) -> np.ndarray:
@@ -78,7 +85,8 @@ def weight_gradient(layer, x: np.ndarray) -> np.ndarray:
     if FRAMEWORK == "jax":
         import jax
 
-        value = jax.grad(lambda w: layer.stateless_call([w], [], x)[0].sum())(weight.value)
+        state = [v.value for v in layer.non_trainable_variables]
+        value = jax.grad(lambda w: layer.stateless_call([w], state, x)[0].sum())(weight.value)
         return np.asarray(value)
     if FRAMEWORK == "torch":
         layer(tensor(x)).sum().backward()
@@ -121,7 +129,7 @@ def test_models_are_written_for_the_other_frameworks() -> None:
     np.testing.assert_array_equal(array(again(x)), y)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", STEADY)
 def test_function_layer_and_symbolic_agree(name: str) -> None:
     activation = ma.get(name)
     given = required(activation)
@@ -159,6 +167,9 @@ def test_gradient_in_a_learnable_parameter_is_the_declared_partial(name: str, pa
     given = required(activation)
     x = points(16, 3, 4)
     partial = activation.derivative(x.astype("float64"), wrt=parameter, **given)
+    declared = next(p for p in activation.parameters if p.name == parameter)
+    if learning.is_positive(declared):  # d/d(log b) = b d/db
+        partial = partial * given.get(parameter, declared.default)
     layer_type = mk.backend.layer(activation)
     for keywords, axes in (({"channel_axis": 1}, (0, 2)), ({"shared_axes": [1, 2]}, (0, 1, 2))):
         layer = layer_type(**given, learnable=parameter, **keywords)
@@ -167,14 +178,14 @@ def test_gradient_in_a_learnable_parameter_is_the_declared_partial(name: str, pa
         np.testing.assert_allclose(got.ravel(), partial.sum(axis=axes).ravel(), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", STEADY)
 def test_config_round_trip(name: str) -> None:
     activation = ma.get(name)
     layer_type = mk.backend.layer(activation)
-    settings = [required(activation), *map(dict, activation.examples)]
-    if activation.parameters:
+    settings = [required(activation), *(held(activation, e) for e in activation.examples)]
+    if activation.held:
         settings += [{**required(activation), "learnable": True, "channel_axis": -1, "dtype": "mixed_bfloat16"}]
-    x = points(5, 8)
+    x = points(5, 4, 8)
     for given in settings:
         layer = layer_type(**given, name="here")
         config = json.loads(json.dumps(layer.get_config()))
@@ -300,6 +311,21 @@ def test_masks_pass_through() -> None:
     assert getattr(mk.SwiGLU(axis=1)(embedded), "_keras_mask", None) is None  # it would have the wrong length
 
 
+def test_layers_that_change_the_size() -> None:
+    x = points(5, 6, 4)
+    for layer, shape in ((mk.CReLU(), (6, 8)), (mk.CReLU(axis=1), (12, 4)), (mk.Maxout(axis=1, pool_size=3), (2, 4))):
+        model = keras.Sequential([keras.Input((6, 4)), layer])
+        assert model.output_shape == (None, *shape)
+        assert model(x).shape == (5, *shape) and layer.compute_output_shape((None, None, 4))[2] == shape[1]
+    masked = keras.layers.Masking()(tensor(x))
+    assert getattr(mk.CReLU()(masked), "_keras_mask", None) is not None
+    assert getattr(mk.CReLU(axis=1)(masked), "_keras_mask", None) is None  # it would have the wrong length
+    with pytest.raises(ShapeError, match="pool_size=4"):
+        mk.Maxout(axis=1, pool_size=4)(keras.Input((6, 4)))
+    with pytest.raises(ShapeError, match="3 or 4 axes"):
+        mk.Softmax2d()(keras.Input((4,)))
+
+
 def test_softmax_mask() -> None:
     x = points(3, 4)
     mask = np.asarray([[True, True, False, True], [False] * 4, [True] * 4])
@@ -347,6 +373,86 @@ def test_gated_of_two_inputs() -> None:
     np.testing.assert_array_equal(array(again([a, b])), array(model([a, b])))
     with pytest.raises(ShapeError, match="one shape"):
         mk.swiglu(left, keras.Input((5,)))
+
+
+def test_the_gated_form_of_any_activation(tmp_path: Path) -> None:
+    value, gate = points(6, 4), points(6, 4)[::-1].copy()
+    packed = np.concatenate([value, gate], axis=-1)
+    want = value * array(mk.mish(gate))
+    of_class = mk.backend.layer(ma.gated("mish", "second"))
+    for layer in (mk.Gated("mish", gate="second"), of_class(), of_class(-1)):
+        np.testing.assert_allclose(array(layer(packed)), want, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(array(layer(tensor(value), tensor(gate))), want, rtol=1e-6, atol=1e-6)
+        config = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
+        assert config["registered_name"] == "multiact>Gated" and config["config"]["activation"] == "mish"
+        again = keras.saving.deserialize_keras_object(config)
+        assert type(again) is mk.Gated and again.get_config() == layer.get_config()
+        np.testing.assert_array_equal(array(again(packed)), array(layer(packed)))
+    inputs = keras.Input((8,))
+    x = mk.Gated(mk.silu.activation, gate="interleaved", learnable="beta", channel_axis=-1)(inputs)
+    model = keras.Model(inputs, x + ma.gated("gelu")(inputs))
+    model.save(tmp_path / "gated.keras")
+    again = keras.saving.load_model(tmp_path / "gated.keras")
+    np.testing.assert_array_equal(array(again(packed)), array(model(packed)))
+    assert [w.shape for w in again.weights] == [(4,)]
+    with pytest.raises(ParameterError, match="gated_mish has no parameter 'beta'"):
+        mk.Gated("mish", beta=1.0)
+    with pytest.raises(ParameterError, match="gate must be one of"):
+        mk.Gated("mish", gate="left")
+
+
+def test_random_layers(tmp_path: Path) -> None:
+    x = -np.ones((40, 50), "float32")
+    layer = mk.RReLU(0.1, 0.3, seed=7)
+    np.testing.assert_allclose(array(layer(x)), -0.2, rtol=1e-6)
+    first, second = (array(layer(x, training=True)) for _ in range(2))
+    assert (first != second).any() and first.std() > 0.05
+    assert -0.3 - 1e-6 <= first.min() < -0.29 and -0.11 < first.max() <= -0.1 + 1e-6
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
+    assert config["config"]["seed"] == 7
+    again = keras.saving.deserialize_keras_object(config)
+    np.testing.assert_array_equal(array(again(x, training=True)), first)
+    learned = mk.RReLU(learnable=True, channel_axis=-1)
+    assert learned(x, training=True).shape == x.shape and [w.shape for w in learned.weights] == [(50,), (50,)]
+    sample = mk.GumbelSoftmax(temperature=0.5, hard=True, axis=1, seed=3)
+    one, two = (array(sample(x)) for _ in range(2))
+    assert set(np.unique(one)) == {0.0, 1.0} and (one.sum(axis=1) == 1).all() and (one != two).any()
+    assert type(sample).from_config(sample.get_config()).get_config() == sample.get_config()
+    model = keras.Sequential([keras.Input((50,)), keras.layers.Dense(4), mk.RReLU(), mk.GumbelSoftmax(seed=1)])
+    model.save(tmp_path / "random.keras")
+    again = keras.saving.load_model(tmp_path / "random.keras")
+    assert array(again(x)).shape == (40, 4) and again.layers[-1].seed == 1
+    with pytest.raises(ParameterError, match="RReLU holds no noise"):
+        mk.RReLU(noise=0.5)
+    assert "seed" in str(mk.RReLU.__signature__) and "noise" not in str(mk.RReLU.__signature__)
+
+
+def test_random_functions() -> None:
+    x = -np.ones((40, 50), "float32")
+    rng = keras.random.SeedGenerator(5)
+    first, second = (array(mk.gumbel_softmax(x, rng=rng)) for _ in range(2))
+    assert (first != second).any()
+    np.testing.assert_array_equal(array(mk.gumbel_softmax(x, rng=keras.random.SeedGenerator(5))), first)
+    np.testing.assert_array_equal(array(mk.rrelu(x, training=True, rng=5)), array(mk.rrelu(x, training=True, rng=5)))
+    assert array(mk.rrelu(x, training=True)).std() > 0.05
+    noise = np.linspace(0, 1, x.size, dtype="float32").reshape(x.shape)
+    np.testing.assert_allclose(array(mk.rrelu(x, noise=noise)), -(1 / 8 + noise * (1 / 3 - 1 / 8)), rtol=1e-6)
+    symbol = keras.Input((50,))
+    np.testing.assert_array_equal(array(keras.Model(symbol, mk.rrelu(symbol))(x)), array(mk.rrelu(x)))
+    with pytest.raises(InputError, match="Use the Layer"):
+        mk.gumbel_softmax(symbol)
+    with pytest.raises(ParameterError, match="rng=a keras.random.SeedGenerator.*Received: rng of type str"):
+        mk.rrelu(x, training=True, rng="seed")
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_random_layers_in_fit(jit_compile: bool) -> None:
+    x = points(64, 3)
+    model = keras.Sequential([keras.Input((3,)), mk.RReLU(), keras.layers.Dense(3), mk.GumbelSoftmax(hard=True)])
+    model.compile("sgd", "mse", jit_compile=jit_compile)
+    model.fit(x, np.eye(3, dtype="float32")[np.arange(64) % 3], epochs=2, verbose=0)
+    predicted = model.predict(x, verbose=0)
+    assert (predicted.sum(axis=1) == 1).all()
 
 
 def test_variables_and_symbolic_parameters() -> None:
@@ -448,7 +554,8 @@ def test_constructor_errors(make, message: str) -> None:
 
 
 def test_harness_runs_the_layer_and_the_natives_of_this_framework(monkeypatch: pytest.MonkeyPatch) -> None:
-    from multiact.backends.keras.harness import NATIVES, harness
+    from multiact.backends.keras.harness import harness
+    from multiact.natives import table
 
     assert isinstance(harness, Harness) and harness.name == f"keras-{FRAMEWORK}"
     assert harness.versions()["keras"] == keras.__version__ and FRAMEWORK in harness.versions()
@@ -465,12 +572,18 @@ def test_harness_runs_the_layer_and_the_natives_of_this_framework(monkeypatch: p
     np.testing.assert_allclose(slope.values, ma.get("silu").derivative(x), rtol=1e-5, atol=1e-6)
     both = harness.evaluate(lambda v, beta: silu(v, beta=beta), [x, np.full(x.shape, 1.5)], wrt=(1,))
     np.testing.assert_allclose(both.values, ma.get("silu").derivative(x, wrt="beta", beta=1.5), rtol=1e-5, atol=1e-6)
-    assert set(NATIVES) <= set(NAMES) and not harness.natives(ma.get("quick_gelu"))
-    for name in NATIVES:
-        activation = ma.get(name)
-        (native,) = harness.natives(activation)
+    assert not harness.natives(ma.get("snake"))
+    peers = [
+        (ma.get(e.activation), n)
+        for e in table("keras")
+        if e.activation in NAMES
+        for n in harness.natives(ma.get(e.activation))
+    ]
+    assert len(peers) > 25
+    for activation, native in dict.fromkeys(peers):
         inputs = [x, x[::-1]] if activation.kind == "gated" else [x]
-        want = mk_numpy(activation)(*inputs, **native.parameters)
+        side = {"gate": "second"} if activation.kind == "gated" else {}  # two inputs with the value first
+        want = mk_numpy(activation)(*inputs, **native.parameters, **side)
         np.testing.assert_allclose(harness.evaluate(native.call, inputs).values, want, rtol=1e-4, atol=1e-5)
 
 
@@ -495,3 +608,44 @@ def test_models_of_the_other_frameworks_load(other: str) -> None:
     saved = np.load(EXCHANGE / f"{other}.npz")
     model = keras.saving.load_model(EXCHANGE / f"{other}-model.keras")
     np.testing.assert_allclose(array(model(saved["x"])), saved["y"], rtol=4e-6, atol=4e-6)
+
+
+def test_adaptive_layers_compute_what_they_do_elsewhere_learn_and_are_saved(tmp_path):
+    import multiact.backends.keras as own
+    from multiact.adaptive import ADAPTIVE
+    from multiact.dispatch import backend as backend_named
+
+    x = np.random.default_rng(0).normal(size=(2, 5, 6, 4)).astype("float32")
+    below = backend_named("numpy").namespace
+    for name in ADAPTIVE:
+        layer = getattr(own, name)(channel_axis=-1)
+        model = keras.Sequential([keras.Input(x.shape[1:]), layer])
+        weights = {k: keras.ops.convert_to_numpy(v) for k, v in layer._learned.items()}
+        np.testing.assert_allclose(
+            model.predict(x, verbose=0), layer.adaptive(below, x, weights, -1), rtol=1e-4, atol=1e-5
+        )
+        model.compile("sgd", "mse")
+        model.fit(x, np.zeros_like(x), epochs=1, verbose=0)
+        changed = [not np.array_equal(weights[k], keras.ops.convert_to_numpy(v)) for k, v in layer._learned.items()]
+        assert sum(changed) >= len(changed) - 1, name  # the scale of a spline that is 0 has no slope yet
+        path = tmp_path / f"{name}.keras"
+        model.save(path)
+        again = keras.models.load_model(path)
+        np.testing.assert_allclose(again.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+def test_a_parameter_that_must_be_positive_is_learned_as_its_logarithm(tmp_path):
+    x = np.linspace(-2, 2, 12).astype("float32").reshape(4, 3)
+    layer = mk.Snake(alpha=0.5, learnable=True, channel_axis=-1, alpha_regularizer=keras.regularizers.L1(1.0))
+    model = keras.Sequential([keras.Input((3,)), layer])
+    assert [w.name for w in layer.weights] == ["log_alpha"]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer.alpha), [0.5] * 3, rtol=1e-6)
+    np.testing.assert_allclose(float(sum(layer.losses)), 1.5, rtol=1e-6)
+    np.testing.assert_allclose(model.predict(x, verbose=0), ma.snake(x, alpha=0.5), rtol=1e-5)
+    model.save(tmp_path / "snake.keras")
+    again = keras.models.load_model(tmp_path / "snake.keras")
+    np.testing.assert_allclose(again.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-6)
+    started = mk.Snake(learnable=True, alpha_initializer=keras.initializers.Constant(3.0))
+    started.build((None, 3))
+    np.testing.assert_allclose(float(started.alpha), 3.0, rtol=1e-6)
+    assert mk.Snake(alpha=2.0).alpha == 2.0

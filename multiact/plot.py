@@ -1,0 +1,207 @@
+"""Drawings of activations: value, first and second derivative in three panels, several activations over each other."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .declaration import Activation
+from .errors import MultiactError, ParameterError
+from .facts import Kink, facts
+from .files import replacing
+from .registry import get
+
+#: Of files, by their endings.
+FORMATS = (".png", ".svg", ".pdf")
+#: Told apart by colour-blind people too (Okabe & Ito, Color universal design, 2008).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+#: The first is drawn widest, so that it shows below what covers it.
+WIDTHS = (3.2, 2.2, 1.4)
+#: Of the curves when the colours begin again.
+STYLES = ("-", "--", ":")
+POINTS = 2001
+LABELS = (("value", "$f(x)$"), ("first derivative", "$f\\,'(x)$"), ("second derivative", "$f\\,''(x)$"))
+
+
+def figure(
+    names: Sequence[str | Activation],
+    parameters: Mapping[str, Any] | None = None,
+    low: float = -5.0,
+    high: float = 5.0,
+    *,
+    window: bool = False,
+) -> Any:
+    """Draw activations and their derivatives.
+
+    Where a curve jumps, a filled dot is the value taken there and open circles are the limits from both sides; a dot on an
+    unbroken curve is a kink, where one of its derivatives jumps. Axes are cut where a curve grows beyond what the others need.
+
+    Parameters
+    ----------
+    names : of pointwise activations, or the activations.
+    parameters : settings, each used for every activation that has it.
+    low, high : the ends of the x axis.
+    window : whether the figure is one of `matplotlib.pyplot`, to be shown in a window.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    UnknownActivationError, ParameterError : an activation or a parameter does not exist; the ends are not in order.
+    MultiactError : matplotlib is not installed; an activation is not a function of one number.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MultiactError(
+            "plots need matplotlib, which is not installed. Install it with: pip install 'multiact[plot]'"
+        )
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ParameterError(f"the x axis must go from a number to a larger one. Received: from {low:g} to {high:g}.")
+    chosen = _settings([get(name) for name in names], dict(parameters or {}))
+    if window:
+        from matplotlib import pyplot
+
+        drawn = pyplot.figure(figsize=(13, 4.6), layout="constrained")
+    else:
+        from matplotlib.figure import Figure
+
+        drawn = Figure(figsize=(13, 4.6), layout="constrained")
+    drawn.get_layout_engine().set(w_pad=0.12)
+    panels = drawn.subplots(1, 3)
+    for order, panel in enumerate(panels):
+        curves = [_Curve(activation, given, order, low, high) for activation, given in chosen]
+        for i, curve in enumerate(curves):
+            style = STYLES[i // len(COLOURS) % len(STYLES)]
+            curve.draw(panel, COLOURS[i % len(COLOURS)], WIDTHS[min(i, len(WIDTHS) - 1)], style)
+        _dress(panel, order, low, high, [c for c in curves if c.drawable])
+    handles, labels = panels[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False)
+    return drawn
+
+
+def save(drawn: Any, path: Path) -> None:
+    """Write a figure to a file, under another name first; the ending says in which format.
+
+    Raises
+    ------
+    ParameterError : the ending is none of `FORMATS`.
+    OSError : the file cannot be written.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise ParameterError(f"a plot is written as {', '.join(FORMATS)}. Received: {path.name!r}.")
+    with replacing(path) as temporary:
+        drawn.savefig(temporary, dpi=150)
+
+
+def show(drawn: Any) -> None:
+    """Open a window with a figure drawn for one, until it is closed.
+
+    Raises
+    ------
+    MultiactError : there is no display.
+    """
+    from matplotlib import pyplot
+
+    if drawn.canvas.manager is None or pyplot.get_backend().lower() in ("agg", "cairo", "pdf", "pgf", "ps", "svg"):
+        raise MultiactError("there is no display to open a window on. Give a file to write: --output plot.png")
+    pyplot.show()
+
+
+def _settings(activations: list[Activation], parameters: dict[str, Any]) -> list[tuple[Activation, dict[str, Any]]]:
+    """Each activation with those of the parameters that it has; one that none has is an error."""
+    for name in parameters:
+        if not any(name == s.name for a in activations for s in a.settings):
+            raise ParameterError(f"none of {', '.join(a.name for a in activations)} has a parameter {name!r}.")
+    chosen = []
+    for activation in activations:
+        if activation.kind != "pointwise":
+            raise MultiactError(
+                f"{activation.name} is {activation.kind}: only a function of one number can be drawn as a curve."
+            )
+        chosen.append((activation, {s.name: parameters[s.name] for s in activation.settings if s.name in parameters}))
+    return chosen
+
+
+class _Curve:
+    """One derivative of an activation between two ends, in pieces between its jumps."""
+
+    def __init__(self, activation: Activation, given: dict[str, Any], order: int, low: float, high: float) -> None:
+        import numpy as np
+
+        self._order, self._activation, self._given = order, activation, given
+        self.label = activation.name + (
+            f" ({', '.join(f'{k}={_short(v)}' for k, v in given.items())})" if given else ""
+        )
+        known = facts(activation, **given)
+        first: Any = activation.function.partial("x")  # type: ignore[union-attr]
+        self.drawable = order < 2 or first.partial("x") is not None
+        kinks = [k for k in known.kinks if low <= k.at <= high]
+        self.jumps: list[Kink] = [k for k in kinks if k.order <= order]
+        self.bends: list[Kink] = [k for k in kinks if k.order > order]
+        step = (high - low) * 1e-9
+        ends = [low, *(k.at for k in self.jumps), high]
+        self.pieces = []
+        for a, b in itertools.pairwise(ends) if self.drawable else ():
+            if b > a:
+                x = np.linspace(a, b, POINTS)
+                x[0], x[-1] = x[0] + step * (a != low), x[-1] - step * (b != high)
+                self.pieces.append((x, self(x)))
+
+    def __call__(self, x: Any) -> Any:
+        if self._order == 0:
+            return self._activation(x, **self._given)
+        return self._activation.derivative(x, order=self._order, **self._given)
+
+    def draw(self, panel: Any, colour: str, width: float, style: str) -> None:
+        import numpy as np
+
+        label = self.label
+        for x, y in self.pieces:
+            panel.plot(x, y, style, color=colour, linewidth=width, label=label, solid_capstyle="butt")
+            label = "_nolegend_"
+        if not self.drawable:
+            return
+        dot = {"linestyle": "none", "marker": "o", "color": colour, "zorder": 4}
+        for kink in self.jumps:
+            sides = [y[-1] for x, y in self.pieces if x[-1] <= kink.at][-1:]
+            sides += [y[0] for x, y in self.pieces if x[0] >= kink.at][:1]
+            panel.plot([kink.at] * len(sides), sides, **dot, markersize=6, markerfacecolor="white")
+        places = [k.at for k in (*self.jumps, *self.bends)]
+        panel.plot(places, self(np.asarray(places, dtype="float64")), **dot, markersize=4.5)
+
+    def reach(self, ends: float) -> tuple[float, float]:
+        """The lowest and highest y to show: all of it, unless it grows far beyond the x axis and its own middle."""
+        import numpy as np
+
+        every = np.concatenate([y for _, y in self.pieces])
+        every = every[np.isfinite(every)]
+        cut = max(ends, 3 * float(np.median(np.abs(every))))
+        return max(float(every.min()), -cut), min(float(every.max()), cut)
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _dress(panel: Any, order: int, low: float, high: float, curves: list[_Curve]) -> None:
+    title, label = LABELS[order]
+    panel.set_title(title)
+    panel.set_xlabel("x")
+    panel.set_ylabel(label)
+    panel.set_xlim(low, high)
+    if curves:
+        reaches = [curve.reach(max(abs(low), abs(high))) for curve in curves]
+        bottom, top = min(0.0, *(r[0] for r in reaches)), max(0.0, *(r[1] for r in reaches))
+        margin = 0.06 * (top - bottom) or 0.5
+        panel.set_ylim(bottom - margin, top + margin)
+    panel.grid(color="0.9", linewidth=0.8)
+    panel.axhline(0, color="0.6", linewidth=0.9, zorder=1.5)
+    panel.axvline(0, color="0.6", linewidth=0.9, zorder=1.5)
+    panel.set_axisbelow(True)
+    for side in ("top", "right"):
+        panel.spines[side].set_visible(False)
