@@ -26,15 +26,16 @@ Distribution = Literal["uniform", "gumbel"]
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 
-_half: dict[Any, bool] = {}
+#: By the type of the dtype first: torch.compile looks at every key of a dict, and knows those of torch alone.
+_half: dict[type, dict[Any, bool]] = {}
 
 
 def is_half(dtype: Any) -> bool:
     """Whether a dtype of any framework is float16 or bfloat16, which are computed in float32."""
-    known = _half.get(dtype)
-    if known is None:
-        known = _half[dtype] = "float16" in str(dtype)
-    return known
+    known = _half.setdefault(type(dtype), {})
+    if dtype not in known:
+        known[dtype] = "float16" in str(dtype)
+    return known[dtype]
 
 
 def widen(xp: Any, x: Array) -> Array:

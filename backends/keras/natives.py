@@ -113,7 +113,12 @@ _FUNCTIONS = (
     ),
     _function("softmax", "softmax", axis=sets("axis", -1)),
     _function("log_softmax", "log_softmax", axis=sets("axis", -1)),
-    _function("sparsemax", "sparsemax", axis=sets("axis", -1)),
+    Entry(
+        "keras.activations.sparsemax",
+        "sparsemax",
+        {"axis": sets("axis", -1)},
+        notes="Wrong where more than one entry is kept: the threshold sums over all partial sums, not the last one.",
+    ),
 )
 
 NATIVES = (

@@ -113,7 +113,7 @@ class ActivationModule(torch.nn.Module):
         return own or ("log_" if learning.is_positive(p) else "") + self._spelled[name]
 
     def __getattr__(self, name: str) -> Any:
-        for p in self.activation.parameters:  # one that is learned as its logarithm can be read all the same
+        for p in self.activation.held:  # one that is learned as its logarithm can be read all the same
             if self._spelled[p.name] == name != self._attribute(p.name) and learning.is_positive(p):
                 return super().__getattr__(self._attribute(p.name)).exp()
         return super().__getattr__(name)

@@ -220,10 +220,12 @@ def _smu(xp, x, /, *, alpha, mu):
     a = alpha + xp.zeros_like(x)
     right = x * (1 - c * d.times(m))
     left = a * xp.where((a == 0) & (x == -math.inf), 0.0, x) + d.times(c * m * xp.where(t > -_END, x, 0.0))
-    # Near 0 a little more than a line, on the negative side too.
-    line = (0.5 + 0.5 * alpha) * finite(xp, x)
-    line = xp.where(x > 0, off_tie(xp, line, 1), off_tie(xp, line, -1))
-    near = magnitude(xp, t) < (2.0**-55 if is_double(xp, x) else 2.0**-25)
+    # Near 0 a line and a little more, on the negative side too: erf(t) to its first term.
+    near = magnitude(xp, t) < (2.0**-19 if is_double(xp, x) else 2.0**-10)
+    v = xp.where(near, x, 0.0)
+    line = (0.5 + 0.5 * alpha) * v
+    more = line + (c * ERF_SLOPE * t) * v
+    line = xp.where(more != line, more, xp.where(x > 0, off_tie(xp, line, 1), off_tie(xp, line, -1)))
     return xp.where(near, line, xp.where(x >= 0, right, left))
 
 
