@@ -130,7 +130,7 @@ def check_purity(own: Own) -> list[Finding]:
     if function is None:
         return []
     if not purity.installed():
-        missing = "array-api-strict is not installed, so that this is skipped: pip install array-api-strict"
+        missing = "array-api-strict is not installed, so that this is skipped: pip install 'multiact[conformance]'"
         return [Finding("purity", "note", missing)]
     x = np.concatenate([PROBE, [0.0, -0.0, 1e30, -1e30, np.inf, -np.inf, np.nan, 700.0]])
     problems: dict[str, list[str]] = {}
