@@ -23,7 +23,7 @@ conformance: $(STAMP)
 	@mkdir -p build
 	$(BIN)/multiact conformance --html build/conformance.html --json build/conformance.json
 
-# float32 in four modes, bfloat16 in one, in minutes; no figure may be worse than the published one.
+# Conformance in minutes; no figure may be worse than the published one of this processor.
 quick: $(STAMP)
 	@mkdir -p build
 	$(BIN)/multiact conformance --quick --json build/quick.json

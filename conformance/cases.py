@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from multiact.declaration import Activation, Axiswise
-from multiact.protocols import Harness
+from multiact.protocols import BatchCompiler, Harness
 from multiact.registry import GATE_SIDES, get
 
 from . import autodiff, oracle, points
@@ -34,6 +34,9 @@ NOISE = (-0.5, -0.375, -0.125, 0.0, 0.25, 0.3125, 0.5)
 
 #: Of the bit patterns of a 16-bit dtype, all are run with the usual parameters, and one in so many with others.
 THINNED = 7
+#: Where it takes seconds to compile a function, one activation in so many is compiled in a quick run, and in 16 bits in the
+#: usual one.
+SLOWLY = 5
 #: Of more parameters than so many, the first and the last are tested in every mode, the others in reverse mode.
 MANY = 6
 UNUSUAL_DTYPES = ("float32", "bfloat16")
@@ -91,6 +94,7 @@ class Subject:
     parameters : their values, in order.
     keywords : what is passed by keyword.
     thin : only some of the bit patterns of a 16-bit dtype.
+    few : of float32 and float64 only points that need no search, of 16 bits only the value; those of a quick run.
     """
 
     activation: Activation
@@ -100,6 +104,7 @@ class Subject:
     of: Activation | None = None
     default: bool = True
     thin: bool = False
+    few: bool = False
 
     @property
     def setting(self) -> str:
@@ -155,7 +160,7 @@ def subjects(activation: Activation, effort: Effort = "usual") -> list[Subject]:
     """Every setting of an activation that is tested; of a quick run the usual one, on some of the points."""
     found = _settings(activation)
     if effort == "quick":
-        return [replace(s, thin=True) for s in found if s.default]
+        return [replace(s, thin=True, few=True) for s in found if s.default]
     # With the parameters that are tested first, or as near as every dtype has, on all points.
     first = [v for _, v in found[0].parameters]
     usual = [all(v in (w, _representable(w)) for (_, v), w in zip(s.parameters, first)) for s in found]
@@ -280,13 +285,18 @@ def cases(
     effort : "full" is every dtype in every mode. "usual" has all four in eager and reverse mode and all but float16 in compiled
         code, and otherwise the two dtypes that stand for all where the same code has been run in all four: in the other
         modes, in compiled derivatives in parameters, and in all of Keras but eager and reverse mode, since a Layer adds a
-        cast to the function of the framework below, which has rows of its own. "quick" is the usual parameters alone,
-        in four of the modes, float32 in all of them and bfloat16 in eager mode, at some of the points.
+        cast to the function of the framework below, which has rows of its own. "quick" is the usual parameters alone, at
+        some of the points: float32 in four of the modes and the value in bfloat16. Without `modes` that is two of the modes
+        in Keras. Where the compiler is a `BatchCompiler`, one activation in `SLOWLY` is compiled in "quick", and in "usual" in
+        bfloat16.
     """
     found = []
     only = "reverse" not in harness.modes
     layers = harness.name.startswith("keras-")
-    for activation in activations:
+    hurried = effort == "quick" and modes is None
+    for number, activation in enumerate(activations):
+        slowly = isinstance(harness, BatchCompiler) and number % SLOWLY > 0
+        left_out = ("compiled", "second") if hurried and layers else ("compiled",) if hurried and slowly else ()
         pairs: list[tuple[Subject, Peer | None]]
         if native:
             pairs = native_subjects(harness, activation)
@@ -297,18 +307,20 @@ def cases(
             if layers and subject.form == "arrays" and not subject.default:
                 continue  # a Layer takes numbers; arrays go to the function of the framework below
             for mode in harness.modes:
-                if modes is not None and mode not in modes:
+                if mode in left_out or modes is not None and mode not in modes:
                     continue
                 orders = plan["all"] if only else plan.get(mode, [])
                 chosen = dtypes_of(subject, dtypes)
-                if effort == "quick" and mode != "eager":
-                    chosen = [d for d in chosen if d == "float32"] or chosen
                 if effort != "full" and mode not in ("eager", "reverse"):
                     main = mode in ("compiled", "xla", "second") and subject.form != "arrays" and not layers
                     chosen = [d for d in chosen if d != "float16"] or chosen if main else _thinned(chosen)
+                if effort == "usual" and slowly and mode == "compiled":
+                    chosen = [d for d in chosen if not FORMATS[d].half] or chosen
                 for dtype in chosen:
                     if dtype in harness.dtypes:
-                        found += [Case(subject, mode, order, dtype, device, peer) for order in orders]
+                        short = subject.few and FORMATS[dtype].half  # of these the value alone, once
+                        tested = orders if not short else [o for o in orders if o == 0 and mode == "eager"]
+                        found += [Case(subject, mode, order, dtype, device, peer) for order in tested]
             by_framework = modes is not None and "autodiff" in modes and not only and not layers and peer is None
             if by_framework and subject.form == "plain" and activation.kind == "pointwise":
                 names = autodiff.orders(activation)
@@ -365,13 +377,15 @@ def _computed(value: float, fmt: Format) -> float:
 
 
 @lru_cache(maxsize=64)
-def grid(activation: Activation, parameters: tuple[tuple[str, float], ...], dtype: str) -> np.ndarray:
+def grid(activation: Activation, parameters: tuple[tuple[str, float], ...], dtype: str, few: bool) -> np.ndarray:
     """The points for x (for the gate, of a gated unit)."""
     fmt = FORMATS[dtype]
     if fmt.half:
         return points.patterns(fmt)
     inner = activation.gate_of or activation
     places = np.asarray(inner.kinks_at(dict(parameters)), dtype=np.float64)
+    if few:
+        return points.few(fmt, places)
     name = oracle.key("points", inner.definition, parameters, dtype, places)
     found = oracle.load(name)
     if found is None:
@@ -388,7 +402,7 @@ def grid(activation: Activation, parameters: tuple[tuple[str, float], ...], dtyp
 def _elementwise_inputs(subject: Subject, fmt: Format) -> dict[str, np.ndarray]:
     """The variables of the definition; of a gated unit x is the gate."""
     exact = tuple((n, _computed(v, fmt)) for n, v in subject.parameters)
-    x = grid(subject.activation, exact, fmt.name)
+    x = grid(subject.activation, exact, fmt.name, subject.few)
     if fmt.half and subject.thin:
         x = x[::THINNED]
     inputs = {"x": x}
@@ -428,11 +442,13 @@ def _wanted(subject: Subject, fmt: Format) -> tuple[list[oracle.Wrt], list[oracl
     numbers = [n for n, v in subject.parameters if v == _representable(v)]
     parameters = numbers if len(numbers) == len(subject.parameters) else []
     names = [*(["value"] if gated else []), "x", *parameters]
-    judged: list[oracle.Wrt] = [(), ("x",), ("x", "x"), *((p,) for p in parameters)]
-    if gated:
-        judged += [("value",), ("value", "x")]
-    if subject.activation.value_of:
-        judged.append(("value", "value"))
+    judged: list[oracle.Wrt] = [()]
+    if not (fmt.half and subject.few):
+        judged += [("x",), ("x", "x"), *((p,) for p in parameters)]
+        if gated:
+            judged += [("value",), ("value", "x")]
+        if subject.activation.value_of:
+            judged.append(("value", "value"))
     order = names.index
     scaling = []
     for wrt in judged:

@@ -219,13 +219,24 @@ def stratified(
     if fmt.half:
         return patterns(fmt)
     near = neighbours(edges(evaluate, fmt, kinks), fmt)
-    everything = np.concatenate([special(fmt), exponents(fmt), dense(fmt), near])
+    more = fmt.round(np.random.default_rng(24).uniform(-30, 30, 4 * STEP))
+    return _filled(np.concatenate([special(fmt), exponents(fmt), dense(fmt), near]), more, STEP)
+
+
+def few(fmt: Format, kinks: np.ndarray) -> np.ndarray:
+    """The points of a quick run for a 32- or 64-bit format: some of the stratified ones, among them those around the kinks."""
+    near = neighbours(kinks[np.isfinite(kinks)], fmt)
+    spread = np.concatenate([exponents(fmt), dense(fmt)])
+    return _filled(np.concatenate([special(fmt), spread[::5], near]), spread, STEP // 2)
+
+
+def _filled(wanted: np.ndarray, more: np.ndarray, step: int) -> np.ndarray:
+    """Each point once, with some of `more` up to a multiple of `step`."""
     # np.unique merges the zeros, of which both are wanted.
-    distinct = np.unique(everything)
+    distinct = np.unique(wanted)
     distinct = distinct[distinct != 0]
-    random = np.random.default_rng(24)
-    more = np.setdiff1d(fmt.round(random.uniform(-30, 30, 4 * STEP)), np.append(distinct, 0.0))
-    return np.concatenate([distinct, [0.0, -0.0], random.permutation(more)[: -(distinct.size + 2) % STEP]])
+    further = np.random.default_rng(24).permutation(np.setdiff1d(more, np.append(distinct, 0.0)))
+    return np.concatenate([distinct, [0.0, -0.0], further[: -(distinct.size + 2) % step]])
 
 
 #: The number of points is a multiple of it.

@@ -22,6 +22,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any, cast
 
+import cpuinfo
 import numpy as np
 
 import multiact
@@ -677,12 +678,19 @@ class _Running:
         return [_failure(self.name, asked, later if i else first, case) for i, case in enumerate(rest)]
 
 
+def _processor() -> str:
+    """Maker and instruction set: libraries choose their code by these, and results are rounded otherwise on another one."""
+    extensions = np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", [])
+    return ", ".join([cpuinfo.get_cpu_info().get("vendor_id_raw", platform.machine()), *extensions])
+
+
 def _environment(asked: Request) -> dict[str, Any]:
     return {
         "multiact": multiact.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
+        "processor": _processor(),
         "cores": os.cpu_count(),
         "device": asked.device,
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),

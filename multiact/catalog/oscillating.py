@@ -253,17 +253,17 @@ pointwise(
 
 def _finer_parts(xp, x, omega):
     """x, |x|, and sine and cosine of omega (|x| + 1) x; all 0 where neighbouring x are millions of periods apart."""
-    a = magnitude(xp, x)
-    lost = omega * a * a > 1e30
-    v, a = xp.where(lost, 0.0, x), xp.where(lost, 0.0, a)
+    lost = omega * x * x > 1e30
+    v, a = xp.where(lost, 0.0, x), xp.where(lost, 0.0, magnitude(xp, x))
     # omega (a^2 + a) in two parts, as in `phase`
-    head, tail = split(xp, a)
-    square, rest = split(xp, head * head)
-    u, beyond = product(xp, omega, square)
-    s, c = _sum_of_angles(xp, u, beyond + omega * (rest + 2 * head * tail + tail * tail + a))
+    head, tail = split(xp, a, bounded=True)
+    square, rest = split(xp, head * head, bounded=True)
+    omega_head, omega_tail = split(xp, xp.zeros_like(a) + omega)
+    beyond = omega_tail * square + omega * (rest + 2 * head * tail + tail * tail + a)
+    s, c = _sum_of_angles(xp, omega_head * square, beyond)
     first = omega * (a * a + a)
     s = xp.where(near_zero(first), first, s)
-    return v, a, xp.where(v >= 0, s, -s), xp.where(lost, 0.0, c)
+    return v, a, xp.where(v >= 0, xp.ones_like(v), -1.0) * s, xp.where(lost, 0.0, c)
 
 
 def _finer_x(xp, x, /, *, omega):
