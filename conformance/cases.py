@@ -407,7 +407,8 @@ def _elementwise_inputs(subject: Subject, fmt: Format) -> dict[str, np.ndarray]:
         x = x[::THINNED]
     inputs = {"x": x}
     if subject.activation.kind == "gated":
-        inputs = {"value": np.resize(_values(subject.activation, dict(exact), fmt), x.size), "x": x}
+        values = _values(subject.activation, dict(exact), fmt)
+        inputs = {"value": values[x.view(np.uint64) % values.size], "x": x}  # a gate meets the same value in every run
     return inputs | {n: np.full_like(x, v) for n, v in exact}
 
 

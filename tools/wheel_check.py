@@ -30,6 +30,8 @@ CASES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "flax": (("numpy", "jax", "flax"), {}),
     "keras,torch": (("numpy", "torch", "keras"), {"KERAS_BACKEND": "torch"}),
 }
+#: The extras with which the command line runs.
+COMMANDS = ("conformance", "bench", "plot")
 BACKENDS = ("torch", "jax", "tensorflow", "keras", "flax", "numpy")
 
 
@@ -88,6 +90,8 @@ def inside(extra: str) -> None:
     assert Path(multiact.__file__).is_relative_to(sys.prefix), multiact.__file__
     working = CASES[extra][0]
     modules = [m.name for m in pkgutil.iter_modules(multiact.__path__, "multiact.")]
+    if extra not in COMMANDS:
+        modules = [m for m in modules if not m.endswith("_command")]
     modules += [m.name for b in working for m in modules_of(f"multiact.backends.{b}")]
     if extra == "conformance":
         modules += [m.name for m in modules_of("multiact.conformance")]
@@ -163,7 +167,7 @@ def command_line(extra: str) -> None:
     """`multiact list` and `multiact plot` run with what they need, and name the extra without."""
     script = Path(sys.executable).with_name("multiact")
     done = subprocess.run([script, "list"], capture_output=True, text=True, check=False)
-    if extra in ("conformance", "bench", "plot"):
+    if extra in COMMANDS:
         assert done.returncode == 0 and "leaky_relu" in done.stdout, done.stderr
         plot = [script, "plot", "gelu", "--output", Path(sys.prefix) / "gelu.svg"]
         done = subprocess.run(plot, capture_output=True, text=True, check=False)
