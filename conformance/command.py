@@ -35,7 +35,7 @@ def conformance(
     ] = False,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="In minutes: float32, values in bfloat16, four modes, fewer points."),
+        typer.Option("--quick", help="In minutes: float32, values in bfloat16, three modes, fewer points."),
     ] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Every dtype in every mode, also where two stand for all.")
