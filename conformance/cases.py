@@ -36,7 +36,7 @@ NOISE = (-0.5, -0.375, -0.125, 0.0, 0.25, 0.3125, 0.5)
 THINNED = 7
 #: Where it takes seconds to compile a function, one activation in so many is compiled in a quick run, and in 16 bits in the
 #: usual one.
-SLOWLY = 8
+SLOWLY = 9
 #: Of more parameters than so many, the first and the last are tested in every mode, the others in reverse mode.
 MANY = 6
 UNUSUAL_DTYPES = ("float32", "bfloat16")
