@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from multiact import dispatch
+from multiact.files import replacing
 
 TARGETS = ("torch", "jax", "tensorflow", "keras/torch", "keras/jax", "keras/tensorflow", "numpy")
 VARIANTS = {"ours": (), "gelu": ("gelu",), "prelu": ("prelu",), "both": ("gelu", "prelu")}
@@ -163,7 +164,8 @@ def main() -> None:
     rows = compare(results, labels)
     show(rows, skipped)
     if given.json:
-        given.json.write_text(json.dumps(rows, indent=1))
+        with replacing(given.json) as temporary:
+            temporary.write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":

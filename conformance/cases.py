@@ -32,7 +32,8 @@ POWERS = (1.0, -0.5, 4.0, -0.03125, 16.0)
 #: it was chosen for.
 NOISE = (-0.5, -0.375, -0.125, 0.0, 0.25, 0.3125, 0.5)
 
-#: Of the bit patterns of a 16-bit dtype, all are run with the usual parameters, and one in so many with others.
+#: Of the bit patterns of a 16-bit dtype, all are run with the usual parameters, and one in so many with others and in a
+#: quick run.
 THINNED = 7
 #: Where it takes seconds to compile a function, one activation in so many is compiled in a quick run, and in 16 bits in the
 #: usual one.

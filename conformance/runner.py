@@ -678,6 +678,7 @@ class _Running:
         return [_failure(self.name, asked, later if i else first, case) for i, case in enumerate(rest)]
 
 
+@lru_cache(maxsize=1)  # asking takes a second
 def _processor() -> str:
     """Maker and instruction set: libraries choose their code by these, and results are rounded otherwise on another one."""
     extensions = np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", [])
