@@ -84,9 +84,9 @@ def elish(x: _Array, /) -> _Array:
     r""":math:`\begin{cases} \frac{x}{1 + e^{-x}} & x > 0 \\ \frac{e^x - 1}{1 + e^{-x}} & x \le 0 \end{cases}`"""
 def elu(x: _Array, /, *, alpha: Any = 1.0) -> _Array:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}`"""
-def entmax15(x: _Array, /, *, axis: int = -1) -> _Array:
+def entmax15(x: _Array, /, *, axis: int = -1, where: Any = None) -> _Array:
     r""":math:`(x_i / 2 - \tau)_+^2, \quad \tau: \sum_j (x_j / 2 - \tau)_+^2 = 1`"""
-def entmax_alpha(x: _Array, /, *, alpha: Any = 1.5, axis: int = -1) -> _Array:
+def entmax_alpha(x: _Array, /, *, alpha: Any = 1.5, axis: int = -1, where: Any = None) -> _Array:
     r""":math:`((\alpha - 1) x_i - \tau)_+^{1 / (\alpha - 1)}, \quad \tau: \text{the sum is } 1`"""
 def erf(x: _Array, /) -> _Array:
     r""":math:`\operatorname{erf} x = \frac{2}{\sqrt\pi} \int_0^x e^{-t^2}\, dt`"""
@@ -155,6 +155,7 @@ def gumbel_softmax(
     hard: Literal[False, True] = False,
     axis: int = -1,
     rng: Any = None,
+    where: Any = None,
 ) -> _Array:
     r""":math:`\frac{e^{(x_i + g_i) / T}}{\sum_j e^{(x_j + g_j) / T}}, \quad g_i \sim \operatorname{Gumbel}(0, 1)`"""
 def hard_elish(x: _Array, /) -> _Array:
@@ -171,7 +172,7 @@ def hard_swish(x: _Array, /) -> _Array:
     r""":math:`x \min\left(\max\left(\tfrac{x}{6} + \tfrac12, 0\right), 1\right)`"""
 def hard_tanh(x: _Array, /, *, min_val: Any = -1.0, max_val: Any = 1.0) -> _Array:
     r""":math:`\min(\max(x, a), b)`"""
-def hardmax(x: _Array, /, *, axis: int = -1) -> _Array:
+def hardmax(x: _Array, /, *, axis: int = -1, where: Any = None) -> _Array:
     r""":math:`[i = \min \operatorname{arg\,max}_j x_j]`"""
 def identity(x: _Array, /) -> _Array:
     r""":math:`x`"""
@@ -189,7 +190,7 @@ def lisht(x: _Array, /) -> _Array:
     r""":math:`x \tanh x`"""
 def log_sigmoid(x: _Array, /) -> _Array:
     r""":math:`-\ln(1 + e^{-x})`"""
-def log_softmax(x: _Array, /, *, temperature: Any = 1.0, axis: int = -1) -> _Array:
+def log_softmax(x: _Array, /, *, temperature: Any = 1.0, axis: int = -1, where: Any = None) -> _Array:
     r""":math:`\frac{x_i}{T} - \ln \sum_j e^{x_j / T}`"""
 def logish(x: _Array, /) -> _Array:
     r""":math:`x \ln(1 + \sigma(x))`"""
@@ -321,25 +322,25 @@ def soft_shrink(x: _Array, /, *, lambd: Any = 0.5) -> _Array:
     r""":math:`\operatorname{sign}(x) \max(|x| - \lambda, 0)`"""
 def softcap(x: _Array, /, *, cap: Any = 30.0) -> _Array:
     r""":math:`c \tanh\left(\frac{x}{c}\right)`"""
-def softmax(x: _Array, /, *, temperature: Any = 1.0, axis: int = -1) -> _Array:
+def softmax(x: _Array, /, *, temperature: Any = 1.0, axis: int = -1, where: Any = None) -> _Array:
     r""":math:`\frac{e^{x_i / T}}{\sum_j e^{x_j / T}}`"""
-def softmax1(x: _Array, /, *, axis: int = -1) -> _Array:
+def softmax1(x: _Array, /, *, axis: int = -1, where: Any = None) -> _Array:
     r""":math:`\frac{e^{x_i}}{1 + \sum_j e^{x_j}}`"""
-def softmax2d(x: _Array, /, *, temperature: Any = 1.0) -> _Array:
+def softmax2d(x: _Array, /, *, temperature: Any = 1.0, where: Any = None) -> _Array:
     r""":math:`\frac{e^{x_c / T}}{\sum_{c'} e^{x_{c'} / T}}`"""
-def softmin(x: _Array, /, *, temperature: Any = 1.0, axis: int = -1) -> _Array:
+def softmin(x: _Array, /, *, temperature: Any = 1.0, axis: int = -1, where: Any = None) -> _Array:
     r""":math:`\frac{e^{-x_i / T}}{\sum_j e^{-x_j / T}}`"""
 def softplus(x: _Array, /, *, beta: Any = 1.0) -> _Array:
     r""":math:`\frac{1}{\beta} \ln\left(1 + e^{\beta x}\right)`"""
 def softsign(x: _Array, /) -> _Array:
     r""":math:`\frac{x}{1 + |x|}`"""
-def solu(x: _Array, /, *, axis: int = -1) -> _Array:
+def solu(x: _Array, /, *, axis: int = -1, where: Any = None) -> _Array:
     r""":math:`x_i \frac{e^{x_i}}{\sum_j e^{x_j}}`"""
 def sparse_plus(x: _Array, /) -> _Array:
     r""":math:`\begin{cases} 0 & x \le -1 \\ \frac{(x + 1)^2}{4} & |x| < 1 \\ x & x \ge 1 \end{cases}`"""
 def sparse_sigmoid(x: _Array, /) -> _Array:
     r""":math:`\min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
-def sparsemax(x: _Array, /, *, axis: int = -1) -> _Array:
+def sparsemax(x: _Array, /, *, axis: int = -1, where: Any = None) -> _Array:
     r""":math:`\operatorname{arg\,min}_{p \in \Delta} \lVert p - x \rVert^2`"""
 def sqnl(x: _Array, /) -> _Array:
     r""":math:`\begin{cases} x - x^2 / 4 & 0 \le x \le 2 \\ x + x^2 / 4 & -2 \le x < 0 \\ \operatorname{sign} x & |x| > 2 \end{cases}`"""
@@ -347,7 +348,7 @@ def sqrt_softplus(x: _Array, /) -> _Array:
     r""":math:`\sqrt{\ln(1 + e^x)}`"""
 def squareplus(x: _Array, /, *, b: Any = 4.0) -> _Array:
     r""":math:`\tfrac12\left(x + \sqrt{x^2 + b}\right)`"""
-def squash(x: _Array, /, *, axis: int = -1) -> _Array:
+def squash(x: _Array, /, *, axis: int = -1, where: Any = None) -> _Array:
     r""":math:`\frac{\lVert x \rVert^2}{1 + \lVert x \rVert^2} \frac{x_i}{\lVert x \rVert}`"""
 def srelu(x: _Array, /, *, t_left: Any = 0.0, a_left: Any = 0.2, t_right: Any = 1.0, a_right: Any = 1.0) -> _Array:
     r""":math:`\begin{cases} t_r + a_r (x - t_r) & x \ge t_r \\ x & t_l < x < t_r \\ t_l + a_l (x - t_l) & x \le t_l \end{cases}`"""

@@ -389,6 +389,8 @@ class Axiswise:
     ranks : how many axes an input may have; empty for any number.
     size : how many entries along the axis come out for how many that go in, ``size(n, pool_size=2)``; raises `ShapeError`.
         None for as many.
+    left_out : where some entries of a row can be left out, what these count as in the input and what they become in the
+        result: (-inf, 0.0) for softmax. None where there is no number that does not count.
     """
 
     name: str
@@ -400,6 +402,7 @@ class Axiswise:
     fixed_axis: int | None = None
     ranks: tuple[int, ...] = ()
     size: Callable[..., int] | None = None
+    left_out: tuple[float, float] | None = None
 
     def evaluate(self, xp: Any, x: Array, *parameters: Array, **options: int) -> Array:
         wide = widen(xp, x)
@@ -496,6 +499,11 @@ class Activation:
     def held_settings(self) -> tuple[Parameter | Option, ...]:
         """What a Module or Layer is made with: the parameters it holds, then the options."""
         return (*self.held, *self.options)
+
+    @property
+    def left_out(self) -> tuple[float, float] | None:
+        """`Axiswise.left_out`; None for a function that is not along an axis."""
+        return self.function.left_out if isinstance(self.function, Axiswise) else None
 
     @property
     def random(self) -> Parameter | None:

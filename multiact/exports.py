@@ -53,6 +53,10 @@ class BackendBase:
         u = self.uniform(like, "float64" if self.dtype(like) == "float64" else "float32", rng)
         return gumbel(self.namespace, u) if distribution == "gumbel" else u
 
+    def select(self, mask: Any, x: Any, other: float) -> Any:
+        xp = self.namespace
+        return xp.where(mask if self.owns(mask) else xp.asarray(mask), x, xp.full_like(x, other))
+
     def split(self, x: Any, axis: int, gate: str, name: str) -> tuple[Any, Any]:
         return split(x, axis, gate, name)
 
@@ -81,6 +85,9 @@ class BackendBase:
         raise NotImplementedError
 
     def make_adaptive(self, kind: type[Adaptive]) -> type:
+        raise NotImplementedError
+
+    def owns(self, x: Any) -> bool:
         raise NotImplementedError
 
     def dtype(self, x: Any) -> str:

@@ -98,20 +98,40 @@ def check_input(activation: Activation, backend: Backend, *inputs: Array) -> Non
 def check_shapes(activation: Activation, x: Array, parameters: list[Any]) -> None:
     """Raise `ParameterError` unless every parameter given as an array broadcasts to the shape of `x`."""
     for p, value in zip(activation.parameters, parameters):
-        if isinstance(value, float):
-            continue
-        shape = getattr(value, "shape", None)
-        if shape is None or getattr(x.shape, "rank", 0) is None or getattr(shape, "rank", 0) is None:
-            continue
-        own, target = tuple(shape), tuple(x.shape)
-        tail = target[len(target) - len(own) :] if len(own) <= len(target) else ()
-        if len(own) > len(target) or any(
-            isinstance(a, int) and isinstance(b, int) and a not in (1, b) for a, b in zip(own, tail)
-        ):
-            raise ParameterError(
-                f"{activation.name}: {p.name} of shape {own} does not broadcast to the input of shape {target}. "
-                f"One value for each channel has to be shaped along the channel axis, e.g. (channels, 1, 1) for NCHW."
+        if not isinstance(value, float):
+            _check_broadcast(
+                activation,
+                x,
+                p.name,
+                value,
+                "One value for each channel has to be shaped along the channel axis, e.g. (channels, 1, 1) for NCHW.",
             )
+
+
+def _check_broadcast(activation: Activation, x: Array, name: str, value: Any, remedy: str) -> None:
+    """Raise `ParameterError` unless `value`, if it has a shape, broadcasts to the shape of `x`, as far as both are known."""
+    shape = getattr(value, "shape", None)
+    if shape is None or getattr(x.shape, "rank", 0) is None or getattr(shape, "rank", 0) is None:
+        return
+    own, target = tuple(shape), tuple(x.shape)
+    tail = target[len(target) - len(own) :] if len(own) <= len(target) else ()
+    if len(own) > len(target) or any(
+        isinstance(a, int) and isinstance(b, int) and a not in (1, b) for a, b in zip(own, tail)
+    ):
+        raise ParameterError(
+            f"{activation.name}: {name} of shape {own} does not broadcast to the input of shape {target}. {remedy}"
+        )
+
+
+def check_mask(activation: Activation, x: Array, where: Any) -> None:
+    """Raise `ParameterError` unless `where` is an array of booleans that broadcasts to the shape of `x`."""
+    if "bool" not in str(getattr(where, "dtype", "")):
+        received = getattr(where, "dtype", type(where).__name__)
+        raise ParameterError(
+            f"{activation.name}: where must be an array of booleans, true for the entries that count. Received: {received}. "
+            f"Compare a mask of numbers with 0 first."
+        )
+    _check_broadcast(activation, x, "where", where, "A mask of one row for all has the size of that axis alone.")
 
 
 def check_along_axis(activation: Activation, x: Array, parameters: list[Any], options: Mapping[str, int]) -> None:
@@ -187,7 +207,24 @@ def build(activation: Activation, backend: Backend) -> Callable[..., Array]:
         call = _axiswise(activation, backend)
     else:
         call = _pointwise(activation, backend)
-    return _present(_random(call, activation, backend) if activation.random else call, activation)
+    if activation.random:
+        call = _random(call, activation, backend)
+    if activation.left_out is not None:
+        call = _masked(call, activation, backend, *activation.left_out)
+    return _present(call, activation)
+
+
+def _masked(
+    call: Callable[..., Array], activation: Activation, backend: Backend, counts_as: float, becomes: float
+) -> Callable[..., Array]:
+    def with_mask(x: Array, /, *, where: Array | None = None, **given: Any) -> Array:
+        if where is None:
+            return call(x, **given)
+        check_input(activation, backend, x)
+        check_mask(activation, x, where)
+        return backend.select(where, call(backend.select(where, x, counts_as), **given), becomes)
+
+    return with_mask
 
 
 def _random(call: Callable[..., Array], activation: Activation, backend: Backend) -> Callable[..., Array]:
@@ -327,6 +364,8 @@ def signature(activation: Activation) -> inspect.Signature:
         if activation.random.default is not None:
             keywords.append(kinds("training", kinds.KEYWORD_ONLY, default=False))
         keywords.append(kinds("rng", kinds.KEYWORD_ONLY, default=None))
+    if activation.left_out is not None:
+        keywords.append(kinds("where", kinds.KEYWORD_ONLY, default=None))
     return inspect.Signature([*inputs, *keywords])
 
 
@@ -359,6 +398,11 @@ def documentation(activation: Activation) -> str:
                 f"training : True draws `{activation.random.name}`, one number for each element; default False."
             )
         lines.append(f"rng : {RNG}")
+    if activation.left_out is not None:
+        lines.append(
+            "where : array of booleans that broadcasts to `x`, true for the entries that count; default None, all of them. The "
+            f"others become {activation.left_out[1]:g}, whatever they are, and their derivative is 0."
+        )
     shape = "the shape of `x`"
     if activation.kind == "gated":
         shape = "half the size along `axis`, or the shape of one of two inputs"
@@ -371,7 +415,7 @@ def documentation(activation: Activation) -> str:
         f"array with the dtype of `x`, {shape}. 16-bit input is computed in float32 and rounded once.",
     ]
     lines += ["", "Raises", "------", "InputError (a TypeError) : the dtype is integer, boolean or complex."]
-    if activation.settings:
+    if activation.settings or activation.left_out is not None:
         lines.append("ParameterError (a ValueError) : a parameter is unknown, out of range, or does not broadcast.")
     if activation.kind == "gated":
         lines.append("ShapeError (a ValueError) : the axis is out of range or odd.")

@@ -54,6 +54,10 @@ class Backend(Protocol):
         """The value and the gate of a gated activation out of one array, as `multiact.functions.split` gives them."""
         ...
 
+    def select(self, mask: Array, x: Array, other: float) -> Array:
+        """`x` where the mask, an array of booleans, holds, and a number elsewhere; differentiable in `x`."""
+        ...
+
     def draw(self, distribution: Distribution, like: Array, rng: Any) -> Array:
         """Random numbers in the shape of `like`: float64 if it is, float32 otherwise.
 

@@ -301,6 +301,7 @@ def axiswise(
     fixed_axis: int | None = None,
     ranks: tuple[int, ...] = (),
     size: Callable[..., int] | None = None,
+    left_out: tuple[float, float] | None = None,
     class_name: str | None = None,
     **facts: Any,
 ) -> Activation:
@@ -308,14 +309,13 @@ def axiswise(
 
     Parameters
     ----------
-    value, jvp, vjp, fixed_axis, ranks, size : see `Axiswise`.
+    value, jvp, vjp, fixed_axis, ranks, size, left_out : see `Axiswise`.
     parameters, options : see `Parameter`, `Option`. Options are integers, which reach the three by keyword, or have variants.
     class_name, **facts : as for `pointwise`.
     """
     arguments = ("x", *(p.name for p in parameters))
-    function = Axiswise(
-        name, arguments, value, jvp, vjp, tuple(o.name for o in options if not o.variants), fixed_axis, ranks, size
-    )
+    static = tuple(o.name for o in options if not o.variants)
+    function = Axiswise(name, arguments, value, jvp, vjp, static, fixed_axis, ranks, size, left_out)
     return register(
         Activation(
             name,

@@ -75,6 +75,53 @@ def test_masks(name):
     assert np.isnan(f(np.asarray([0.0, NAN, 9.0]))).all()
 
 
+MASKED = [n for n in NAMES if ma.get(n).left_out is not None and "axis" in ma.get(n).function.options]
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_entries_left_out(name):
+    """The others are as if these were not there, and what these hold does not matter, not even NaN."""
+    f, becomes = getattr(ma, name), ma.get(name).left_out[1]
+    x = rows(5, 6)
+    keep = np.asarray([True, False, True, True, False, True])
+    wanted = f(x[:, keep])
+    for left_out in (0.0, 1e300, INF, -INF, NAN):
+        y = f(np.where(keep, x, left_out), where=keep)
+        np.testing.assert_allclose(y[:, keep], wanted, rtol=1e-13)
+        assert (y[:, ~keep] == becomes).all()
+    np.testing.assert_array_equal(f(x.T, where=keep[:, None], axis=0).T, f(x, where=keep))
+    assert (f(x, where=np.zeros(6, bool)) == becomes).all()
+    assert f(x.astype("float32"), where=keep).dtype == "float32"
+    np.testing.assert_array_equal(f(x, where=None), f(x))
+
+
+def test_masks_of_images_and_noise():
+    x = rows(2, 3, 4, 5)
+    keep = rows(2, 3, 4, 5) > -1
+    np.testing.assert_array_equal(ma.softmax2d(x, where=keep), ma.softmax(x, axis=-3, where=keep))
+    noise = rows(3, 4)
+    keep = np.asarray([True, True, False, True])
+    y = ma.gumbel_softmax(rows(3, 4), noise=noise, where=keep)
+    np.testing.assert_allclose(y, ma.softmax(rows(3, 4) + noise, where=keep), rtol=1e-12)
+    hard = ma.gumbel_softmax(rows(200, 4), hard=True, rng=0, where=keep)
+    assert set(hard.argmax(axis=1)) == {0, 1, 3} and (hard.sum(axis=1) == 1).all()
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ([1.0, 0.0], "booleans.*list.*Compare"),
+        (np.asarray([1, 0]), "booleans.*int64.*Compare"),
+        (np.asarray([True] * 3), "where of shape .3,. does not broadcast"),
+    ],
+)
+def test_masks_that_are_none(given, message):
+    with pytest.raises(ma.ParameterError, match=message):
+        ma.softmax(np.zeros((4, 2)), where=given)
+    with pytest.raises(ma.ParameterError, match="taylor_softmax has no parameter 'where'"):
+        ma.taylor_softmax(np.zeros((4, 2)), where=np.asarray([True, False]))
+
+
 def test_what_softmax1_shifts():
     assert ma.softmax1(np.asarray([-1000.0, -1000.0])).tolist() == [0, 0]
     assert ma.softmax1(np.asarray([1000.0, 1000.0])).tolist() == [0.5, 0.5]
@@ -98,7 +145,7 @@ def test_wide_rows_of_entmax_sum_to_1():
 
 
 def gradients(name, framework, x, c, **given):
-    """The cotangent of x, and the tangent for the direction x, of one function in one framework, float64."""
+    """The result, the cotangent of x, and the tangent for the direction x, of one function in one framework, float64."""
     f = getattr(ma, name)
     if framework == "torch":
         torch = pytest.importorskip("torch")
@@ -133,6 +180,46 @@ def test_gradients_are_differences_of_values(name, framework):
     np.testing.assert_allclose(got, y, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(jvp, (f(x + h * x) - f(x - h * x)) / (2 * h), rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose((vjp * x).sum(), (c * jvp).sum(), rtol=1e-10, atol=1e-12)
+
+
+def of_framework(framework, mask):
+    if framework == "jax":
+        return pytest.importorskip("jax").numpy.asarray(mask)
+    return pytest.importorskip("torch").tensor(mask) if framework == "torch" else mask  # NumPy's in TensorFlow
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("name", MASKED)
+def test_gradients_of_entries_left_out_are_0(name, framework):
+    x, c = rows(3, 4, 2), rows(3, 4, 2) + 1
+    keep = np.asarray([[True, False], [True, True], [False, True], [True, True]])
+    kept = np.broadcast_to(keep, x.shape)
+    for left_out in (0.5, INF, NAN):
+        y, vjp, jvp = gradients(
+            name, framework, np.where(keep, x, left_out), c, where=of_framework(framework, keep), axis=1
+        )
+        for column in range(2):
+            rest = [a[:, keep[:, column], column] for a in (x, c)]
+            wanted = gradients(name, framework, *rest, axis=-1)
+            for got, want in zip((y, vjp, jvp), wanted):
+                np.testing.assert_allclose(got[:, keep[:, column], column], want, rtol=1e-10, atol=1e-12)
+        assert (vjp[~kept] == 0).all() and (jvp[~kept] == 0).all()
+
+
+def test_masks_in_compiled_code():
+    x = rows(3, 4).astype("float32")
+    keep = np.asarray([True, False, True, True])
+    wanted = ma.softmax(x, where=keep)
+    jax, tf, torch = (pytest.importorskip(m) for m in ("jax", "tensorflow", "torch"))
+    y = jax.jit(lambda v, m: ma.softmax(v, where=m))(x + jax.numpy.zeros(()), jax.numpy.asarray(keep))
+    np.testing.assert_allclose(y, wanted, rtol=1e-6)
+    spec = [tf.TensorSpec(None, tf.float32), tf.TensorSpec(None, tf.bool)]
+    graph = tf.function(lambda v, m: ma.softmax(v, where=m), input_signature=spec, autograph=False)
+    np.testing.assert_allclose(graph(x, keep), wanted, rtol=1e-6)
+    compiled = torch.compile(lambda v, m: ma.softmax(v, where=m), fullgraph=True, backend="eager")
+    np.testing.assert_allclose(compiled(torch.tensor(x), torch.tensor(keep)), wanted, rtol=1e-6)
+    half = ma.softmax(torch.tensor(x, dtype=torch.bfloat16), where=torch.tensor(keep))
+    assert half.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

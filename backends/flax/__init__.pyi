@@ -89,9 +89,9 @@ def elish(x: jax.Array, /) -> jax.Array:
     r""":math:`\begin{cases} \frac{x}{1 + e^{-x}} & x > 0 \\ \frac{e^x - 1}{1 + e^{-x}} & x \le 0 \end{cases}`"""
 def elu(x: jax.Array, /, *, alpha: float | jax.Array = 1.0) -> jax.Array:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}`"""
-def entmax15(x: jax.Array, /, *, axis: int = -1) -> jax.Array:
+def entmax15(x: jax.Array, /, *, axis: int = -1, where: Any = None) -> jax.Array:
     r""":math:`(x_i / 2 - \tau)_+^2, \quad \tau: \sum_j (x_j / 2 - \tau)_+^2 = 1`"""
-def entmax_alpha(x: jax.Array, /, *, alpha: float | jax.Array = 1.5, axis: int = -1) -> jax.Array:
+def entmax_alpha(x: jax.Array, /, *, alpha: float | jax.Array = 1.5, axis: int = -1, where: Any = None) -> jax.Array:
     r""":math:`((\alpha - 1) x_i - \tau)_+^{1 / (\alpha - 1)}, \quad \tau: \text{the sum is } 1`"""
 def erf(x: jax.Array, /) -> jax.Array:
     r""":math:`\operatorname{erf} x = \frac{2}{\sqrt\pi} \int_0^x e^{-t^2}\, dt`"""
@@ -160,6 +160,7 @@ def gumbel_softmax(
     hard: Literal[False, True] = False,
     axis: int = -1,
     rng: Any = None,
+    where: Any = None,
 ) -> jax.Array:
     r""":math:`\frac{e^{(x_i + g_i) / T}}{\sum_j e^{(x_j + g_j) / T}}, \quad g_i \sim \operatorname{Gumbel}(0, 1)`"""
 def hard_elish(x: jax.Array, /) -> jax.Array:
@@ -176,7 +177,7 @@ def hard_swish(x: jax.Array, /) -> jax.Array:
     r""":math:`x \min\left(\max\left(\tfrac{x}{6} + \tfrac12, 0\right), 1\right)`"""
 def hard_tanh(x: jax.Array, /, *, min_val: float | jax.Array = -1.0, max_val: float | jax.Array = 1.0) -> jax.Array:
     r""":math:`\min(\max(x, a), b)`"""
-def hardmax(x: jax.Array, /, *, axis: int = -1) -> jax.Array:
+def hardmax(x: jax.Array, /, *, axis: int = -1, where: Any = None) -> jax.Array:
     r""":math:`[i = \min \operatorname{arg\,max}_j x_j]`"""
 def identity(x: jax.Array, /) -> jax.Array:
     r""":math:`x`"""
@@ -200,7 +201,14 @@ def lisht(x: jax.Array, /) -> jax.Array:
     r""":math:`x \tanh x`"""
 def log_sigmoid(x: jax.Array, /) -> jax.Array:
     r""":math:`-\ln(1 + e^{-x})`"""
-def log_softmax(x: jax.Array, /, *, temperature: float | jax.Array = 1.0, axis: int = -1) -> jax.Array:
+def log_softmax(
+    x: jax.Array,
+    /,
+    *,
+    temperature: float | jax.Array = 1.0,
+    axis: int = -1,
+    where: Any = None,
+) -> jax.Array:
     r""":math:`\frac{x_i}{T} - \ln \sum_j e^{x_j / T}`"""
 def logish(x: jax.Array, /) -> jax.Array:
     r""":math:`x \ln(1 + \sigma(x))`"""
@@ -332,25 +340,25 @@ def soft_shrink(x: jax.Array, /, *, lambd: float | jax.Array = 0.5) -> jax.Array
     r""":math:`\operatorname{sign}(x) \max(|x| - \lambda, 0)`"""
 def softcap(x: jax.Array, /, *, cap: float | jax.Array = 30.0) -> jax.Array:
     r""":math:`c \tanh\left(\frac{x}{c}\right)`"""
-def softmax(x: jax.Array, /, *, temperature: float | jax.Array = 1.0, axis: int = -1) -> jax.Array:
+def softmax(x: jax.Array, /, *, temperature: float | jax.Array = 1.0, axis: int = -1, where: Any = None) -> jax.Array:
     r""":math:`\frac{e^{x_i / T}}{\sum_j e^{x_j / T}}`"""
-def softmax1(x: jax.Array, /, *, axis: int = -1) -> jax.Array:
+def softmax1(x: jax.Array, /, *, axis: int = -1, where: Any = None) -> jax.Array:
     r""":math:`\frac{e^{x_i}}{1 + \sum_j e^{x_j}}`"""
-def softmax2d(x: jax.Array, /, *, temperature: float | jax.Array = 1.0) -> jax.Array:
+def softmax2d(x: jax.Array, /, *, temperature: float | jax.Array = 1.0, where: Any = None) -> jax.Array:
     r""":math:`\frac{e^{x_c / T}}{\sum_{c'} e^{x_{c'} / T}}`"""
-def softmin(x: jax.Array, /, *, temperature: float | jax.Array = 1.0, axis: int = -1) -> jax.Array:
+def softmin(x: jax.Array, /, *, temperature: float | jax.Array = 1.0, axis: int = -1, where: Any = None) -> jax.Array:
     r""":math:`\frac{e^{-x_i / T}}{\sum_j e^{-x_j / T}}`"""
 def softplus(x: jax.Array, /, *, beta: float | jax.Array = 1.0) -> jax.Array:
     r""":math:`\frac{1}{\beta} \ln\left(1 + e^{\beta x}\right)`"""
 def softsign(x: jax.Array, /) -> jax.Array:
     r""":math:`\frac{x}{1 + |x|}`"""
-def solu(x: jax.Array, /, *, axis: int = -1) -> jax.Array:
+def solu(x: jax.Array, /, *, axis: int = -1, where: Any = None) -> jax.Array:
     r""":math:`x_i \frac{e^{x_i}}{\sum_j e^{x_j}}`"""
 def sparse_plus(x: jax.Array, /) -> jax.Array:
     r""":math:`\begin{cases} 0 & x \le -1 \\ \frac{(x + 1)^2}{4} & |x| < 1 \\ x & x \ge 1 \end{cases}`"""
 def sparse_sigmoid(x: jax.Array, /) -> jax.Array:
     r""":math:`\min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
-def sparsemax(x: jax.Array, /, *, axis: int = -1) -> jax.Array:
+def sparsemax(x: jax.Array, /, *, axis: int = -1, where: Any = None) -> jax.Array:
     r""":math:`\operatorname{arg\,min}_{p \in \Delta} \lVert p - x \rVert^2`"""
 def sqnl(x: jax.Array, /) -> jax.Array:
     r""":math:`\begin{cases} x - x^2 / 4 & 0 \le x \le 2 \\ x + x^2 / 4 & -2 \le x < 0 \\ \operatorname{sign} x & |x| > 2 \end{cases}`"""
@@ -358,7 +366,7 @@ def sqrt_softplus(x: jax.Array, /) -> jax.Array:
     r""":math:`\sqrt{\ln(1 + e^x)}`"""
 def squareplus(x: jax.Array, /, *, b: float | jax.Array = 4.0) -> jax.Array:
     r""":math:`\tfrac12\left(x + \sqrt{x^2 + b}\right)`"""
-def squash(x: jax.Array, /, *, axis: int = -1) -> jax.Array:
+def squash(x: jax.Array, /, *, axis: int = -1, where: Any = None) -> jax.Array:
     r""":math:`\frac{\lVert x \rVert^2}{1 + \lVert x \rVert^2} \frac{x_i}{\lVert x \rVert}`"""
 def srelu(
     x: jax.Array,

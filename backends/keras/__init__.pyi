@@ -76,9 +76,9 @@ def elish(x: Any, /) -> Any:
     r""":math:`\begin{cases} \frac{x}{1 + e^{-x}} & x > 0 \\ \frac{e^x - 1}{1 + e^{-x}} & x \le 0 \end{cases}`"""
 def elu(x: Any, /, *, alpha: float | Any = 1.0) -> Any:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}`"""
-def entmax15(x: Any, /, *, axis: int = -1) -> Any:
+def entmax15(x: Any, /, *, axis: int = -1, where: Any = None) -> Any:
     r""":math:`(x_i / 2 - \tau)_+^2, \quad \tau: \sum_j (x_j / 2 - \tau)_+^2 = 1`"""
-def entmax_alpha(x: Any, /, *, alpha: float | Any = 1.5, axis: int = -1) -> Any:
+def entmax_alpha(x: Any, /, *, alpha: float | Any = 1.5, axis: int = -1, where: Any = None) -> Any:
     r""":math:`((\alpha - 1) x_i - \tau)_+^{1 / (\alpha - 1)}, \quad \tau: \text{the sum is } 1`"""
 def erf(x: Any, /) -> Any:
     r""":math:`\operatorname{erf} x = \frac{2}{\sqrt\pi} \int_0^x e^{-t^2}\, dt`"""
@@ -147,6 +147,7 @@ def gumbel_softmax(
     hard: Literal[False, True] = False,
     axis: int = -1,
     rng: Any = None,
+    where: Any = None,
 ) -> Any:
     r""":math:`\frac{e^{(x_i + g_i) / T}}{\sum_j e^{(x_j + g_j) / T}}, \quad g_i \sim \operatorname{Gumbel}(0, 1)`"""
 def hard_elish(x: Any, /) -> Any:
@@ -163,7 +164,7 @@ def hard_swish(x: Any, /) -> Any:
     r""":math:`x \min\left(\max\left(\tfrac{x}{6} + \tfrac12, 0\right), 1\right)`"""
 def hard_tanh(x: Any, /, *, min_val: float | Any = -1.0, max_val: float | Any = 1.0) -> Any:
     r""":math:`\min(\max(x, a), b)`"""
-def hardmax(x: Any, /, *, axis: int = -1) -> Any:
+def hardmax(x: Any, /, *, axis: int = -1, where: Any = None) -> Any:
     r""":math:`[i = \min \operatorname{arg\,max}_j x_j]`"""
 def identity(x: Any, /) -> Any:
     r""":math:`x`"""
@@ -181,7 +182,7 @@ def lisht(x: Any, /) -> Any:
     r""":math:`x \tanh x`"""
 def log_sigmoid(x: Any, /) -> Any:
     r""":math:`-\ln(1 + e^{-x})`"""
-def log_softmax(x: Any, /, *, temperature: float | Any = 1.0, axis: int = -1) -> Any:
+def log_softmax(x: Any, /, *, temperature: float | Any = 1.0, axis: int = -1, where: Any = None) -> Any:
     r""":math:`\frac{x_i}{T} - \ln \sum_j e^{x_j / T}`"""
 def logish(x: Any, /) -> Any:
     r""":math:`x \ln(1 + \sigma(x))`"""
@@ -313,25 +314,25 @@ def soft_shrink(x: Any, /, *, lambd: float | Any = 0.5) -> Any:
     r""":math:`\operatorname{sign}(x) \max(|x| - \lambda, 0)`"""
 def softcap(x: Any, /, *, cap: float | Any = 30.0) -> Any:
     r""":math:`c \tanh\left(\frac{x}{c}\right)`"""
-def softmax(x: Any, /, *, temperature: float | Any = 1.0, axis: int = -1) -> Any:
+def softmax(x: Any, /, *, temperature: float | Any = 1.0, axis: int = -1, where: Any = None) -> Any:
     r""":math:`\frac{e^{x_i / T}}{\sum_j e^{x_j / T}}`"""
-def softmax1(x: Any, /, *, axis: int = -1) -> Any:
+def softmax1(x: Any, /, *, axis: int = -1, where: Any = None) -> Any:
     r""":math:`\frac{e^{x_i}}{1 + \sum_j e^{x_j}}`"""
-def softmax2d(x: Any, /, *, temperature: float | Any = 1.0) -> Any:
+def softmax2d(x: Any, /, *, temperature: float | Any = 1.0, where: Any = None) -> Any:
     r""":math:`\frac{e^{x_c / T}}{\sum_{c'} e^{x_{c'} / T}}`"""
-def softmin(x: Any, /, *, temperature: float | Any = 1.0, axis: int = -1) -> Any:
+def softmin(x: Any, /, *, temperature: float | Any = 1.0, axis: int = -1, where: Any = None) -> Any:
     r""":math:`\frac{e^{-x_i / T}}{\sum_j e^{-x_j / T}}`"""
 def softplus(x: Any, /, *, beta: float | Any = 1.0) -> Any:
     r""":math:`\frac{1}{\beta} \ln\left(1 + e^{\beta x}\right)`"""
 def softsign(x: Any, /) -> Any:
     r""":math:`\frac{x}{1 + |x|}`"""
-def solu(x: Any, /, *, axis: int = -1) -> Any:
+def solu(x: Any, /, *, axis: int = -1, where: Any = None) -> Any:
     r""":math:`x_i \frac{e^{x_i}}{\sum_j e^{x_j}}`"""
 def sparse_plus(x: Any, /) -> Any:
     r""":math:`\begin{cases} 0 & x \le -1 \\ \frac{(x + 1)^2}{4} & |x| < 1 \\ x & x \ge 1 \end{cases}`"""
 def sparse_sigmoid(x: Any, /) -> Any:
     r""":math:`\min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
-def sparsemax(x: Any, /, *, axis: int = -1) -> Any:
+def sparsemax(x: Any, /, *, axis: int = -1, where: Any = None) -> Any:
     r""":math:`\operatorname{arg\,min}_{p \in \Delta} \lVert p - x \rVert^2`"""
 def sqnl(x: Any, /) -> Any:
     r""":math:`\begin{cases} x - x^2 / 4 & 0 \le x \le 2 \\ x + x^2 / 4 & -2 \le x < 0 \\ \operatorname{sign} x & |x| > 2 \end{cases}`"""
@@ -339,7 +340,7 @@ def sqrt_softplus(x: Any, /) -> Any:
     r""":math:`\sqrt{\ln(1 + e^x)}`"""
 def squareplus(x: Any, /, *, b: float | Any = 4.0) -> Any:
     r""":math:`\tfrac12\left(x + \sqrt{x^2 + b}\right)`"""
-def squash(x: Any, /, *, axis: int = -1) -> Any:
+def squash(x: Any, /, *, axis: int = -1, where: Any = None) -> Any:
     r""":math:`\frac{\lVert x \rVert^2}{1 + \lVert x \rVert^2} \frac{x_i}{\lVert x \rVert}`"""
 def srelu(
     x: Any,

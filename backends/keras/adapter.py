@@ -15,7 +15,7 @@ from multiact.adaptive import ADAPTIVE, Adaptive
 from multiact.declaration import Activation, Array, Axiswise, Elementwise
 from multiact.errors import BackendNotAvailableError, InputError, ShapeError
 from multiact.exports import BackendBase, check_generator
-from multiact.functions import check_along_axis, check_input, check_shapes, check_split, drawn, settings
+from multiact.functions import check_along_axis, check_input, check_mask, check_shapes, check_split, drawn, settings
 from multiact.protocols import Backend
 
 #: Keras' own backends that can be used; each is also the name of ours.
@@ -71,6 +71,10 @@ def halved(shape: tuple[int | None, ...], axis: int, name: str) -> tuple[int | N
 def output_spec(activation: Activation, inputs: tuple[Any, ...], given: Mapping[str, Any]) -> keras.KerasTensor:
     """The shape and dtype that an activation of symbolic tensors will have, with every check that needs no values."""
     check_input(activation, backend, *inputs)
+    given = dict(given)
+    where = given.pop("where", None) if activation.left_out is not None else None
+    if where is not None:
+        check_mask(activation, inputs[0], where)
     chosen, parameters, options = settings(activation, given)
     shapes = [tuple(x.shape) for x in inputs]
     shape, dtype = shapes[0], keras.backend.standardize_dtype(inputs[0].dtype)

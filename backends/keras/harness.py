@@ -48,8 +48,10 @@ class KerasHarness:
 
     def _make(self, activation: Activation) -> Callable[..., Array]:
         plain = backend.function(activation)
-        if activation.random:
-            return plain  # of which the Layer draws an argument
+        random = activation.random
+        if random is not None and random.default is None:
+            return plain  # of which the Layer draws an argument in every call
+        drawn = {random.name} if random is not None else set()
         make = backend.layer(activation)
         layers: dict[Any, Callable[..., Array]] = {}
 
@@ -62,14 +64,14 @@ class KerasHarness:
             return layers[key]
 
         def call(*inputs: Array, **given: Any) -> Array:
-            if all(isinstance(value, (float, int, str)) for value in given.values()):
+            if drawn.isdisjoint(given) and all(isinstance(value, (float, int, str)) for value in given.values()):
                 return layer(keras.backend.standardize_dtype(inputs[0].dtype), given)(*inputs)
             return plain(*inputs, **given)
 
         # Made before anything is traced: a compiler that sees a Layer being made would have to give up.
         required = any(p.default is None for p in activation.parameters)
         for given in ({}, *activation.examples):
-            if given or not required:
+            if drawn.isdisjoint(given) and (given or not required):
                 for dtype in DTYPES:
                     layer(dtype, given)
         return call

@@ -274,19 +274,9 @@ class SoftmaxLayer(AxiswiseLayer):
     """Softmax with the call argument `mask` of keras.layers.Softmax: True keeps an entry, the others get exactly 0."""
 
     def call(self, inputs: Array, mask: Array | None = None) -> Array:
-        if mask is None:
-            return super().call(inputs)
-        ops = keras.ops
-        rank, own = len(inputs.shape), tuple(mask.shape)
-        tail = tuple(inputs.shape)[rank - len(own) :] if len(own) <= rank else None
-        if tail is None or any(m not in (1, n) for m, n in zip(own, tail) if m is not None and n is not None):
-            raise ShapeError(
-                f"{self.activation.class_name}: the mask must broadcast to the input. "
-                f"Received: mask of shape {own}, input of shape {tuple(inputs.shape)}."
-            )
-        mask = mask if keras.backend.standardize_dtype(mask.dtype) == "bool" else mask > 0.5
-        # Of a slice without a single entry softmax is uniform, and cleared like the rest.
-        return ops.where(mask, super().call(ops.where(mask, inputs, -float("inf"))), 0.0)
+        if mask is not None and keras.backend.standardize_dtype(mask.dtype) != "bool":
+            mask = mask > 0.5
+        return self._function(inputs, where=mask, **self._fixed, **self._learned_values())
 
 
 def _of_the_logarithm(initializer: Any, regularizer: Any, constraint: Any) -> dict[str, Any]:

@@ -29,6 +29,12 @@ class NumPyBackend(BackendBase):
         found = super().draw(distribution, like, rng)
         return found if _is_numpy(like) else array_namespace(like).asarray(found, device=device(like))
 
+    def select(self, mask: Array, x: Array, other: float) -> Array:
+        if _is_numpy(x):
+            return super().select(mask, x, other)
+        xp = array_namespace(x)
+        return xp.where(mask, x, xp.full_like(x, other))
+
     def uniform(self, like: Array, dtype: str, rng: Any) -> Array:
         accepted = (type(None), int, np.random.Generator)
         check_generator(self.name, rng, accepted, "a numpy.random.Generator, a seed, or None for a fresh one")

@@ -100,7 +100,7 @@ def elish(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`\begin{cases} \frac{x}{1 + e^{-x}} & x > 0 \\ \frac{e^x - 1}{1 + e^{-x}} & x \le 0 \end{cases}`"""
 def elu(x: tensorflow.Tensor, /, *, alpha: float | tensorflow.Tensor = 1.0) -> tensorflow.Tensor:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}`"""
-def entmax15(x: tensorflow.Tensor, /, *, axis: int = -1) -> tensorflow.Tensor:
+def entmax15(x: tensorflow.Tensor, /, *, axis: int = -1, where: Any = None) -> tensorflow.Tensor:
     r""":math:`(x_i / 2 - \tau)_+^2, \quad \tau: \sum_j (x_j / 2 - \tau)_+^2 = 1`"""
 def entmax_alpha(
     x: tensorflow.Tensor,
@@ -108,6 +108,7 @@ def entmax_alpha(
     *,
     alpha: float | tensorflow.Tensor = 1.5,
     axis: int = -1,
+    where: Any = None,
 ) -> tensorflow.Tensor:
     r""":math:`((\alpha - 1) x_i - \tau)_+^{1 / (\alpha - 1)}, \quad \tau: \text{the sum is } 1`"""
 def erf(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
@@ -183,6 +184,7 @@ def gumbel_softmax(
     hard: Literal[False, True] = False,
     axis: int = -1,
     rng: Any = None,
+    where: Any = None,
 ) -> tensorflow.Tensor:
     r""":math:`\frac{e^{(x_i + g_i) / T}}{\sum_j e^{(x_j + g_j) / T}}, \quad g_i \sim \operatorname{Gumbel}(0, 1)`"""
 def hard_elish(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
@@ -211,7 +213,7 @@ def hard_tanh(
     max_val: float | tensorflow.Tensor = 1.0,
 ) -> tensorflow.Tensor:
     r""":math:`\min(\max(x, a), b)`"""
-def hardmax(x: tensorflow.Tensor, /, *, axis: int = -1) -> tensorflow.Tensor:
+def hardmax(x: tensorflow.Tensor, /, *, axis: int = -1, where: Any = None) -> tensorflow.Tensor:
     r""":math:`[i = \min \operatorname{arg\,max}_j x_j]`"""
 def identity(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`x`"""
@@ -241,6 +243,7 @@ def log_softmax(
     *,
     temperature: float | tensorflow.Tensor = 1.0,
     axis: int = -1,
+    where: Any = None,
 ) -> tensorflow.Tensor:
     r""":math:`\frac{x_i}{T} - \ln \sum_j e^{x_j / T}`"""
 def logish(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
@@ -415,11 +418,18 @@ def softmax(
     *,
     temperature: float | tensorflow.Tensor = 1.0,
     axis: int = -1,
+    where: Any = None,
 ) -> tensorflow.Tensor:
     r""":math:`\frac{e^{x_i / T}}{\sum_j e^{x_j / T}}`"""
-def softmax1(x: tensorflow.Tensor, /, *, axis: int = -1) -> tensorflow.Tensor:
+def softmax1(x: tensorflow.Tensor, /, *, axis: int = -1, where: Any = None) -> tensorflow.Tensor:
     r""":math:`\frac{e^{x_i}}{1 + \sum_j e^{x_j}}`"""
-def softmax2d(x: tensorflow.Tensor, /, *, temperature: float | tensorflow.Tensor = 1.0) -> tensorflow.Tensor:
+def softmax2d(
+    x: tensorflow.Tensor,
+    /,
+    *,
+    temperature: float | tensorflow.Tensor = 1.0,
+    where: Any = None,
+) -> tensorflow.Tensor:
     r""":math:`\frac{e^{x_c / T}}{\sum_{c'} e^{x_{c'} / T}}`"""
 def softmin(
     x: tensorflow.Tensor,
@@ -427,19 +437,20 @@ def softmin(
     *,
     temperature: float | tensorflow.Tensor = 1.0,
     axis: int = -1,
+    where: Any = None,
 ) -> tensorflow.Tensor:
     r""":math:`\frac{e^{-x_i / T}}{\sum_j e^{-x_j / T}}`"""
 def softplus(x: tensorflow.Tensor, /, *, beta: float | tensorflow.Tensor = 1.0) -> tensorflow.Tensor:
     r""":math:`\frac{1}{\beta} \ln\left(1 + e^{\beta x}\right)`"""
 def softsign(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`\frac{x}{1 + |x|}`"""
-def solu(x: tensorflow.Tensor, /, *, axis: int = -1) -> tensorflow.Tensor:
+def solu(x: tensorflow.Tensor, /, *, axis: int = -1, where: Any = None) -> tensorflow.Tensor:
     r""":math:`x_i \frac{e^{x_i}}{\sum_j e^{x_j}}`"""
 def sparse_plus(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`\begin{cases} 0 & x \le -1 \\ \frac{(x + 1)^2}{4} & |x| < 1 \\ x & x \ge 1 \end{cases}`"""
 def sparse_sigmoid(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`\min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
-def sparsemax(x: tensorflow.Tensor, /, *, axis: int = -1) -> tensorflow.Tensor:
+def sparsemax(x: tensorflow.Tensor, /, *, axis: int = -1, where: Any = None) -> tensorflow.Tensor:
     r""":math:`\operatorname{arg\,min}_{p \in \Delta} \lVert p - x \rVert^2`"""
 def sqnl(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`\begin{cases} x - x^2 / 4 & 0 \le x \le 2 \\ x + x^2 / 4 & -2 \le x < 0 \\ \operatorname{sign} x & |x| > 2 \end{cases}`"""
@@ -447,7 +458,7 @@ def sqrt_softplus(x: tensorflow.Tensor, /) -> tensorflow.Tensor:
     r""":math:`\sqrt{\ln(1 + e^x)}`"""
 def squareplus(x: tensorflow.Tensor, /, *, b: float | tensorflow.Tensor = 4.0) -> tensorflow.Tensor:
     r""":math:`\tfrac12\left(x + \sqrt{x^2 + b}\right)`"""
-def squash(x: tensorflow.Tensor, /, *, axis: int = -1) -> tensorflow.Tensor:
+def squash(x: tensorflow.Tensor, /, *, axis: int = -1, where: Any = None) -> tensorflow.Tensor:
     r""":math:`\frac{\lVert x \rVert^2}{1 + \lVert x \rVert^2} \frac{x_i}{\lVert x \rVert}`"""
 def srelu(
     x: tensorflow.Tensor,

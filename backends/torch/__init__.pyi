@@ -95,9 +95,16 @@ def elish(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`\begin{cases} \frac{x}{1 + e^{-x}} & x > 0 \\ \frac{e^x - 1}{1 + e^{-x}} & x \le 0 \end{cases}`"""
 def elu(x: torch.Tensor, /, *, alpha: float | torch.Tensor = 1.0) -> torch.Tensor:
     r""":math:`\begin{cases} x & x > 0 \\ \alpha (e^x - 1) & x \le 0 \end{cases}`"""
-def entmax15(x: torch.Tensor, /, *, axis: int = -1) -> torch.Tensor:
+def entmax15(x: torch.Tensor, /, *, axis: int = -1, where: Any = None) -> torch.Tensor:
     r""":math:`(x_i / 2 - \tau)_+^2, \quad \tau: \sum_j (x_j / 2 - \tau)_+^2 = 1`"""
-def entmax_alpha(x: torch.Tensor, /, *, alpha: float | torch.Tensor = 1.5, axis: int = -1) -> torch.Tensor:
+def entmax_alpha(
+    x: torch.Tensor,
+    /,
+    *,
+    alpha: float | torch.Tensor = 1.5,
+    axis: int = -1,
+    where: Any = None,
+) -> torch.Tensor:
     r""":math:`((\alpha - 1) x_i - \tau)_+^{1 / (\alpha - 1)}, \quad \tau: \text{the sum is } 1`"""
 def erf(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`\operatorname{erf} x = \frac{2}{\sqrt\pi} \int_0^x e^{-t^2}\, dt`"""
@@ -166,6 +173,7 @@ def gumbel_softmax(
     hard: Literal[False, True] = False,
     axis: int = -1,
     rng: Any = None,
+    where: Any = None,
 ) -> torch.Tensor:
     r""":math:`\frac{e^{(x_i + g_i) / T}}{\sum_j e^{(x_j + g_j) / T}}, \quad g_i \sim \operatorname{Gumbel}(0, 1)`"""
 def hard_elish(x: torch.Tensor, /) -> torch.Tensor:
@@ -194,7 +202,7 @@ def hard_tanh(
     max_val: float | torch.Tensor = 1.0,
 ) -> torch.Tensor:
     r""":math:`\min(\max(x, a), b)`"""
-def hardmax(x: torch.Tensor, /, *, axis: int = -1) -> torch.Tensor:
+def hardmax(x: torch.Tensor, /, *, axis: int = -1, where: Any = None) -> torch.Tensor:
     r""":math:`[i = \min \operatorname{arg\,max}_j x_j]`"""
 def identity(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`x`"""
@@ -218,7 +226,14 @@ def lisht(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`x \tanh x`"""
 def log_sigmoid(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`-\ln(1 + e^{-x})`"""
-def log_softmax(x: torch.Tensor, /, *, temperature: float | torch.Tensor = 1.0, axis: int = -1) -> torch.Tensor:
+def log_softmax(
+    x: torch.Tensor,
+    /,
+    *,
+    temperature: float | torch.Tensor = 1.0,
+    axis: int = -1,
+    where: Any = None,
+) -> torch.Tensor:
     r""":math:`\frac{x_i}{T} - \ln \sum_j e^{x_j / T}`"""
 def logish(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`x \ln(1 + \sigma(x))`"""
@@ -356,25 +371,39 @@ def soft_shrink(x: torch.Tensor, /, *, lambd: float | torch.Tensor = 0.5) -> tor
     r""":math:`\operatorname{sign}(x) \max(|x| - \lambda, 0)`"""
 def softcap(x: torch.Tensor, /, *, cap: float | torch.Tensor = 30.0) -> torch.Tensor:
     r""":math:`c \tanh\left(\frac{x}{c}\right)`"""
-def softmax(x: torch.Tensor, /, *, temperature: float | torch.Tensor = 1.0, axis: int = -1) -> torch.Tensor:
+def softmax(
+    x: torch.Tensor,
+    /,
+    *,
+    temperature: float | torch.Tensor = 1.0,
+    axis: int = -1,
+    where: Any = None,
+) -> torch.Tensor:
     r""":math:`\frac{e^{x_i / T}}{\sum_j e^{x_j / T}}`"""
-def softmax1(x: torch.Tensor, /, *, axis: int = -1) -> torch.Tensor:
+def softmax1(x: torch.Tensor, /, *, axis: int = -1, where: Any = None) -> torch.Tensor:
     r""":math:`\frac{e^{x_i}}{1 + \sum_j e^{x_j}}`"""
-def softmax2d(x: torch.Tensor, /, *, temperature: float | torch.Tensor = 1.0) -> torch.Tensor:
+def softmax2d(x: torch.Tensor, /, *, temperature: float | torch.Tensor = 1.0, where: Any = None) -> torch.Tensor:
     r""":math:`\frac{e^{x_c / T}}{\sum_{c'} e^{x_{c'} / T}}`"""
-def softmin(x: torch.Tensor, /, *, temperature: float | torch.Tensor = 1.0, axis: int = -1) -> torch.Tensor:
+def softmin(
+    x: torch.Tensor,
+    /,
+    *,
+    temperature: float | torch.Tensor = 1.0,
+    axis: int = -1,
+    where: Any = None,
+) -> torch.Tensor:
     r""":math:`\frac{e^{-x_i / T}}{\sum_j e^{-x_j / T}}`"""
 def softplus(x: torch.Tensor, /, *, beta: float | torch.Tensor = 1.0) -> torch.Tensor:
     r""":math:`\frac{1}{\beta} \ln\left(1 + e^{\beta x}\right)`"""
 def softsign(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`\frac{x}{1 + |x|}`"""
-def solu(x: torch.Tensor, /, *, axis: int = -1) -> torch.Tensor:
+def solu(x: torch.Tensor, /, *, axis: int = -1, where: Any = None) -> torch.Tensor:
     r""":math:`x_i \frac{e^{x_i}}{\sum_j e^{x_j}}`"""
 def sparse_plus(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`\begin{cases} 0 & x \le -1 \\ \frac{(x + 1)^2}{4} & |x| < 1 \\ x & x \ge 1 \end{cases}`"""
 def sparse_sigmoid(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`\min\left(\max\left(\tfrac{x + 1}{2}, 0\right), 1\right)`"""
-def sparsemax(x: torch.Tensor, /, *, axis: int = -1) -> torch.Tensor:
+def sparsemax(x: torch.Tensor, /, *, axis: int = -1, where: Any = None) -> torch.Tensor:
     r""":math:`\operatorname{arg\,min}_{p \in \Delta} \lVert p - x \rVert^2`"""
 def sqnl(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`\begin{cases} x - x^2 / 4 & 0 \le x \le 2 \\ x + x^2 / 4 & -2 \le x < 0 \\ \operatorname{sign} x & |x| > 2 \end{cases}`"""
@@ -382,7 +411,7 @@ def sqrt_softplus(x: torch.Tensor, /) -> torch.Tensor:
     r""":math:`\sqrt{\ln(1 + e^x)}`"""
 def squareplus(x: torch.Tensor, /, *, b: float | torch.Tensor = 4.0) -> torch.Tensor:
     r""":math:`\tfrac12\left(x + \sqrt{x^2 + b}\right)`"""
-def squash(x: torch.Tensor, /, *, axis: int = -1) -> torch.Tensor:
+def squash(x: torch.Tensor, /, *, axis: int = -1, where: Any = None) -> torch.Tensor:
     r""":math:`\frac{\lVert x \rVert^2}{1 + \lVert x \rVert^2} \frac{x_i}{\lVert x \rVert}`"""
 def srelu(
     x: torch.Tensor,

@@ -114,6 +114,7 @@ axiswise(
     value=_value,
     jvp=_jvp,
     vjp=_vjp,
+    left_out=(-INF, 0.0),
     parameters=_parameters,
     options=[
         Option(

@@ -266,6 +266,7 @@ pointwise(
     family="sigmoids",
     formula=r"\frac{1}{\alpha} \ln\frac{1 + e^{\alpha x}}{1 + e^{\alpha (x - 1)}}",
     definition="(log(1 + exp(alpha * x)) - log(1 + exp(alpha * (x - 1)))) / alpha",
+    notes="The default is that of Echo, where it is hardly a clip.",
     smoothness="Cinf",
     examples=({"alpha": 8.0},),
     reference="Klimek & Perelstein, Neural network-based approach to phase space integration, 2018, arXiv:1810.11509.",

@@ -7,10 +7,14 @@ q = p^(2 - alpha) in place of the probabilities p, times the sum of q.
 
 from __future__ import annotations
 
+import math
+
 from ..declaration import Budget, parameter
 from ..numerics import along, horner, is_double
 from ..registry import axiswise
 from .normalising import below_top, first_top, nan_rows, project, tops
+
+INF = math.inf
 
 
 def _near_top(xp, x, axis, scale):
@@ -60,6 +64,7 @@ axiswise(
     "sparsemax",
     value=_sparsemax,
     **along(_sparsemax_jacobian),
+    left_out=(-INF, 0.0),
     family="normalising",
     formula=r"\operatorname{arg\,min}_{p \in \Delta} \lVert p - x \rVert^2",
     definition="simplex(x, 1)",
@@ -97,6 +102,7 @@ axiswise(
     "entmax15",
     value=_entmax15,
     **along(_entmax15_jacobian),
+    left_out=(-INF, 0.0),
     family="normalising",
     formula=r"(x_i / 2 - \tau)_+^2, \quad \tau: \sum_j (x_j / 2 - \tau)_+^2 = 1",
     definition="simplex(x / 2, 2)",
@@ -197,6 +203,7 @@ axiswise(
     value=_entmax_alpha,
     jvp=_entmax_alpha_jvp,
     vjp=_entmax_alpha_vjp,
+    left_out=(-INF, 0.0),
     parameters=[
         parameter(
             "alpha",
@@ -204,7 +211,8 @@ axiswise(
             "(1, 2]",
             learned=True,
             broadcast="scalar",
-            description="how sparse the result is: softmax is the limit at 1, sparsemax is 2",
+            description="how sparse the result is: softmax is the limit at 1, sparsemax is 2, and beyond that the slope would be "
+            "infinite where an entry enters the support",
         )
     ],
     aliases=("entmax_bisect",),

@@ -346,8 +346,13 @@ def test_softmax_mask() -> None:
     weights = tensor(np.arange(4, dtype="float32"))
     slopes = gradient(lambda v: layer(v, mask=tensor(mask)) * weights, x)
     assert np.isfinite(slopes).all() and (slopes[~mask] == 0).all() and (slopes[mask] != 0).all()
-    with pytest.raises(ShapeError, match="mask must broadcast"):
+    with pytest.raises(ParameterError, match="where of shape .* does not broadcast"):
         layer(x, mask=mask[:, :3])
+    inputs, masks = keras.Input((4,)), keras.Input((4,), dtype="bool")
+    model = keras.Model([inputs, masks], [layer(inputs, mask=masks), mk.log_softmax(inputs, where=masks)])
+    first, second = (array(y) for y in model([tensor(x), tensor(mask)]))
+    np.testing.assert_array_equal(first, y)
+    assert (second[~mask] == -np.inf).all() and np.isfinite(second[mask]).all()
 
 
 def test_keras_spellings() -> None:
