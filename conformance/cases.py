@@ -40,6 +40,8 @@ THINNED = 7
 SLOWLY = 9
 #: Of more parameters than so many, the first and the last are tested in every mode, the others in reverse mode.
 MANY = 6
+#: Modes that are run only when they are asked for: compiled kernels of eager mode, which take seconds each to build.
+ON_REQUEST = ("kernels",)
 UNUSUAL_DTYPES = ("float32", "bfloat16")
 
 
@@ -239,6 +241,7 @@ def _orders(subject: Subject, effort: Effort = "usual") -> dict[str, list[Order]
         return {**modes, "second": second, "all": [0, *first, *second, *parameters]}
     return {
         "eager": [0],
+        "kernels": [0, *first],
         "compiled": [0, *first, *second],
         "xla": [0, *first, *second],
         "vmapped": [0, *first],
@@ -280,8 +283,8 @@ def cases(
     Parameters
     ----------
     harness : of the backend.
-    dtypes, modes : those asked for; of them the ones the harness has are run. None means all modes but "autodiff", which
-        differentiates the formulas by the framework alone, in float64.
+    dtypes, modes : those asked for; of them the ones the harness has are run. None means all modes but those `ON_REQUEST` and
+        "autodiff", which differentiates the formulas by the framework alone, in float64.
     native : the framework's own activations in place of ours.
     effort : "full" is every dtype in every mode. "usual" has all four in eager and reverse mode and all but float16 in compiled
         code, and otherwise the two dtypes that stand for all where the same code has been run in all four: in the other
@@ -310,12 +313,12 @@ def cases(
             if layers and subject.form == "arrays" and not subject.default:
                 continue  # a Layer takes numbers; arrays go to the function of the framework below
             for mode in harness.modes:
-                if mode in left_out or modes is not None and mode not in modes:
+                if mode in left_out or mode not in (modes or harness.modes) or mode in ON_REQUEST and modes is None:
                     continue
                 orders = plan["all"] if only else plan.get(mode, [])
                 chosen = dtypes_of(subject, dtypes)
                 if effort != "full" and mode not in ("eager", "reverse"):
-                    main = mode in ("compiled", "xla", "second") and subject.form != "arrays" and not layers
+                    main = mode in ("compiled", "kernels", "xla", "second") and subject.form != "arrays" and not layers
                     chosen = [d for d in chosen if d != "float16"] or chosen if main else _thinned(chosen)
                 if effort == "usual" and slowly and mode == "compiled":
                     chosen = [d for d in chosen if not FORMATS[d].half] or chosen

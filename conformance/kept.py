@@ -10,30 +10,26 @@ import functools
 import importlib.util
 import json
 import platform
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, TextIO
 
 import multiact
-from multiact import cache
-from multiact.declaration import Activation, Axiswise, Elementwise
+from multiact import cache, fingerprint
+from multiact.declaration import Activation
 from multiact.registry import get
-
-from . import oracle
 
 if TYPE_CHECKING:
     from .runner import Row
 
-CATALOG = "multiact.catalog"
 #: The files, beside the backend's and the catalogue's, on which a row depends.
 CORE = (
     "declaration",
     "dispatch",
     "errors",
     "exports",
+    "fingerprint",
     "functions",
     "learning",
     "natives",
@@ -47,43 +43,6 @@ CASE = ("activation", "setting", "mode", "dtype", "device", "order")
 
 
 @functools.cache
-def _content(files: tuple[Path, ...]) -> str:
-    return oracle.key(*(part for file in files for part in (file.name, file.read_bytes())))
-
-
-def _bodies(function: Any) -> set[Any]:
-    """The formulas that a function of a tower, or along an axis, is made of."""
-    found: set[Any] = set()
-    todo, seen = [function], set[int]()
-    while todo:
-        part = todo.pop()
-        if isinstance(part, FunctionType):
-            found.add(part)
-        elif isinstance(part, Mapping):
-            todo += part.values()
-        elif isinstance(part, (tuple, list)):
-            todo += part
-        elif isinstance(part, (Elementwise, Axiswise)) and id(part) not in seen:
-            seen.add(id(part))
-            todo += vars(part).values()
-    return found
-
-
-def _modules(functions: Iterable[Any]) -> set[str]:
-    """The modules that functions were written in, and those of the catalogue that these take functions from."""
-    todo, found = {f.__module__ for f in functions}, set[str]()
-    while todo:
-        name = todo.pop()
-        found.add(name)
-        if name.startswith(CATALOG):
-            used: set[Any] = set()
-            for value in vars(sys.modules[name]).values():
-                used |= _bodies(value.function if isinstance(value, Activation) else value)
-            todo |= {f.__module__ for f in used if f.__module__.startswith(CATALOG)} - found
-    return found
-
-
-@functools.cache
 def _fingerprint(activation: Activation, backend: str) -> str | None:
     """A name for the code that evaluates an activation; None when it has no files, as in an interactive session."""
     files = {Path(multiact.__file__).with_name(f"{name}.py") for name in CORE}
@@ -93,13 +52,12 @@ def _fingerprint(activation: Activation, backend: str) -> str | None:
         if room is None or room.submodule_search_locations is None:
             return None
         files |= {file for folder in room.submodule_search_locations for file in Path(folder).glob("*.py")}
-    for name in _modules(_bodies(activation.function)):
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if file is None:
-            return None
-        files.add(Path(file))
+    written = fingerprint.files(activation.function)
+    if written is None:
+        return None
+    files |= written
     declared = (activation.definition, activation.parameters, activation.kinks, activation.examples, activation.budget)
-    return oracle.key(_content(tuple(sorted(files))), *map(repr, declared))
+    return fingerprint.key(fingerprint.content(tuple(sorted(files))), *map(repr, declared))
 
 
 class Kept:
@@ -107,7 +65,7 @@ class Kept:
 
     def __init__(self, backend: str, versions: Mapping[str, str], thin: bool, fresh: bool = False) -> None:
         self._backend, self._thin = backend, thin
-        where = oracle.key(
+        where = fingerprint.key(
             backend, sorted(versions.items()), platform.python_version(), platform.platform(), platform.node()
         )
         self._path = cache.directory("rows") / f"{backend}-{where}.jsonl"
@@ -129,8 +87,8 @@ class Kept:
         return rows
 
     def _key(self, facts: Mapping[str, Any]) -> str | None:
-        fingerprint = _fingerprint(get(facts["activation"]), self._backend)
-        return fingerprint and oracle.key(fingerprint, self._thin, *(facts[name] for name in CASE))
+        code = _fingerprint(get(facts["activation"]), self._backend)
+        return code and fingerprint.key(code, self._thin, *(facts[name] for name in CASE))
 
     def find(self, facts: Mapping[str, Any]) -> dict[str, Any] | None:
         """The row of a case, as keyword arguments of `Row`, if it has been run before."""

@@ -39,7 +39,7 @@ from .cases import Case, Order
 from .kept import Kept
 from .points import FORMATS
 
-MODES = ("eager", "compiled", "xla", "vmapped", "reverse", "forward", "second", "autodiff")
+MODES = ("eager", "compiled", "xla", "vmapped", "reverse", "forward", "second", *catalogue.ON_REQUEST, "autodiff")
 KERAS = ("torch", "jax", "tensorflow")
 #: How many functions a `BatchCompiler` compiles at once.
 BATCH = 12

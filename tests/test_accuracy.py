@@ -8,7 +8,7 @@ import json
 import pytest
 
 import multiact as ma
-from multiact import dispatch, measured
+from multiact import dispatch, fingerprint, measured
 from multiact.conformance import accuracy, kept, runner
 
 #: A few of each kind, where rounding differs between frameworks; `make quick` compares all.
@@ -117,14 +117,14 @@ def test_rows_are_kept_only_for_the_code_that_made_them(own_cache, monkeypatch):
 
 
 def test_formulas_are_found_with_what_they_use_of_the_catalogue():
-    modules = kept._modules(kept._bodies(ma.get("sparsemax").function))
+    modules = fingerprint.modules(ma.get("sparsemax").function)
     assert {"multiact.catalog.sparse", "multiact.catalog.normalising"} <= modules
-    modules = kept._modules(kept._bodies(ma.get("elish").function))
+    modules = fingerprint.modules(ma.get("elish").function)
     assert {"multiact.catalog.exponential_units", "multiact.catalog.self_gated"} <= modules, (
         "its formulas call those of silu"
     )
-    assert "multiact.catalog.normalising" in kept._modules(kept._bodies(ma.get("softmax").function))
-    assert list(kept._bodies(ma.get("swiglu").function)), "those of the activation that is gated"
+    assert "multiact.catalog.normalising" in fingerprint.modules(ma.get("softmax").function)
+    assert fingerprint.bodies(ma.get("swiglu").function), "those of the activation that is gated"
 
 
 def test_a_cut_off_line_is_passed_over(own_cache):

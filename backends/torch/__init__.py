@@ -18,9 +18,10 @@ from multiact.exports import listing, lookup
 require("torch")
 
 from .adapter import backend
+from .eager import build_kernels, kernels
 from .layers import Gated
 
-__all__ = ["Gated", "backend"]
+__all__ = ["Gated", "backend", "build_kernels", "kernels"]
 
 
 def __getattr__(name: str) -> Any:
@@ -28,4 +29,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*listing(backend), "Gated"])
+    return sorted([*listing(backend), *__all__])

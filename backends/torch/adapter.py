@@ -19,6 +19,7 @@ from multiact.exports import BackendBase, check_generator
 from multiact.registry import get
 
 from . import namespace
+from .eager import Eager
 
 Tensor: TypeAlias = torch.Tensor
 Rule = Callable[..., Any]
@@ -40,8 +41,23 @@ class TorchBackend(BackendBase):
     def dtype(self, x: Array) -> str:
         return _DTYPES[x.dtype]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._eager: dict[Elementwise, Eager] = {}
+
+    def eager(self, activation: Activation) -> Eager:
+        """How the function of a pointwise or gated activation is evaluated in eager mode."""
+        assert isinstance(activation.function, Elementwise)
+        self.elementwise(activation.function)
+        found = self._eager[activation.function]
+        if found.activation is None:
+            found.belongs_to(activation)
+        return found
+
     def function(self, activation: Activation) -> Callable[..., Array]:
         if id(activation) not in self._functions:
+            if isinstance(activation.function, Elementwise):
+                self.eager(activation)
             # All that a call may need is made now: torch.compile can trace a call, but not the making of a Function.
             super().function(activation)
             for option in activation.options:
@@ -57,19 +73,19 @@ class TorchBackend(BackendBase):
 
     def register_elementwise(self, function: Elementwise) -> Callable[..., Array]:
         def plain(*arguments: Any) -> Tensor:
-            return _rounded(function(namespace, *_wide(arguments)), arguments[0])
+            return rounded(function(namespace, *wide(arguments)), arguments[0])
 
         def partial(i: int, traced: bool) -> Rule:
             node: Any = function.require(function.arguments[i])
             if traced:  # Dynamo follows no Function inside the backward of another
-                return lambda *wide: node(namespace, *wide)
+                return lambda *inputs: node(namespace, *inputs)
             return self.elementwise(node)
 
-        def vjp(wide: list[Any], grad: Tensor, needed: tuple[bool, ...], traced: bool) -> list[Tensor | None]:
-            return [grad * partial(i, traced)(*wide) if need else None for i, need in enumerate(needed)]
+        def vjp(inputs: list[Any], grad: Tensor, needed: tuple[bool, ...], traced: bool) -> list[Tensor | None]:
+            return [grad * partial(i, traced)(*inputs) if need else None for i, need in enumerate(needed)]
 
-        def jvp(wide: list[Any], tangents: list[Tensor | None]) -> Tensor:
-            terms = [t * partial(i, False)(*wide) for i, t in enumerate(tangents) if t is not None]
+        def jvp(inputs: list[Any], tangents: list[Tensor | None]) -> Tensor:
+            terms = [t * partial(i, False)(*inputs) for i, t in enumerate(tangents) if t is not None]
             return sum(terms[1:], start=terms[0])
 
         partials = [function.partial(a) for a in function.arguments]
@@ -77,27 +93,28 @@ class TorchBackend(BackendBase):
             if node not in (None, function):
                 self.elementwise(node)
         missing = [i for i, node in enumerate(partials) if function.order and node is None]
-        return _differentiable(function.name, plain, vjp, jvp, missing)
+        eager = self._eager[function] = Eager(function, plain)
+        return _differentiable(function.name, plain, vjp, jvp, missing, eager)
 
     def register_axiswise(self, function: Axiswise) -> Callable[..., Array]:
         count, names = len(function.arguments), function.options
 
         # The options travel behind the arguments.
-        def parted(wide: Sequence[Any]) -> tuple[Sequence[Any], dict[str, int]]:
-            return wide[:count], dict(zip(names, wide[count:]))
+        def parted(given: Sequence[Any]) -> tuple[Sequence[Any], dict[str, int]]:
+            return given[:count], dict(zip(names, given[count:]))
 
         def plain(*arguments: Any) -> Tensor:
-            arrays, options = parted(_wide(arguments))
-            return _rounded(function.value(namespace, *arrays, **options), arguments[0])
+            arrays, options = parted(wide(arguments))
+            return rounded(function.value(namespace, *arrays, **options), arguments[0])
 
-        def vjp(wide: list[Any], grad: Tensor, needed: tuple[bool, ...], traced: bool) -> list[Tensor | None]:
-            arrays, options = parted(wide)
-            y = plain(*wide) if traced else call(*wide)
+        def vjp(inputs: list[Any], grad: Tensor, needed: tuple[bool, ...], traced: bool) -> list[Tensor | None]:
+            arrays, options = parted(inputs)
+            y = plain(*inputs) if traced else call(*inputs)
             return [*function.vjp(namespace, arrays, y, grad, needed[:count], **options), *(None for _ in names)]
 
-        def jvp(wide: list[Any], tangents: list[Tensor | None]) -> Tensor:
-            arrays, options = parted(wide)
-            return function.jvp(namespace, arrays, call(*wide), tangents[:count], **options)
+        def jvp(inputs: list[Any], tangents: list[Tensor | None]) -> Tensor:
+            arrays, options = parted(inputs)
+            return function.jvp(namespace, arrays, call(*inputs), tangents[:count], **options)
 
         call = _differentiable(function.name, plain, vjp, jvp, [])
 
@@ -117,13 +134,17 @@ class TorchBackend(BackendBase):
         return make_adaptive(kind)
 
 
-def _differentiable(name: str, plain: Rule, vjp: Rule, jvp: Rule, missing: list[int]) -> Callable[..., Tensor]:
+def _differentiable(
+    name: str, plain: Rule, vjp: Rule, jvp: Rule, missing: list[int], ways: Eager | None = None
+) -> Callable[..., Tensor]:
     """`plain`, a function of Tensors and Python numbers, with its derivatives registered.
 
-    Where a derivative is needed in an argument listed in `missing`, autograd differentiates the body instead.
+    Where a derivative is needed in an argument listed in `missing`, autograd differentiates the body instead. `ways` are those
+    to evaluate it in eager mode.
     """
-    eager = _autograd_function(name, plain, vjp, jvp, traced=False)
+    eager = _autograd_function(name, plain, vjp, jvp, traced=False, ways=ways)
     traced = _autograd_function(name, plain, vjp, jvp, traced=True)
+    value = plain if ways is None else ways.forward
 
     def call(*arguments: Any) -> Tensor:
         if is_dynamo_compiling():
@@ -133,7 +154,7 @@ def _differentiable(name: str, plain: Rule, vjp: Rule, jvp: Rule, missing: list[
                     # A number first met inside a Function belongs to its graph, and Dynamo cannot use it in the next one.
                     # So all constants are met here before; the results are dropped from the graph.
                     plain(*arguments)
-                    vjp(_wide(arguments), arguments[0], tuple(needed), True)
+                    vjp(wide(arguments), arguments[0], tuple(needed), True)
                 return traced.apply(*arguments)
             return plain(*arguments)
         transformed = torch._C._are_functorch_transforms_active()
@@ -143,7 +164,7 @@ def _differentiable(name: str, plain: Rule, vjp: Rule, jvp: Rule, missing: list[
         elif forward_ad._current_level >= 0:
             transformed = True
         elif not torch.is_grad_enabled() or torch.jit.is_tracing() or not any(map(_requires_grad, arguments)):
-            return plain(*arguments)
+            return value(*arguments)
         for i in missing:
             if _requires_grad(arguments[i]) or transformed and isinstance(arguments[i], torch.Tensor):
                 return plain(*arguments)
@@ -168,7 +189,9 @@ def _forward_levels() -> int:
     return sum(level.key() == torch._C._functorch.TransformType.Jvp for level in stack)
 
 
-def _autograd_function(name: str, plain: Rule, vjp: Rule, jvp: Rule, traced: bool) -> type[torch.autograd.Function]:
+def _autograd_function(
+    name: str, plain: Rule, vjp: Rule, jvp: Rule, traced: bool, ways: Eager | None = None
+) -> type[torch.autograd.Function]:
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         tensors = [a if isinstance(a, torch.Tensor) else None for a in inputs]
         ctx.constants = [None if isinstance(a, torch.Tensor) else a for a in inputs]
@@ -182,17 +205,23 @@ def _autograd_function(name: str, plain: Rule, vjp: Rule, jvp: Rule, traced: boo
         return plain(*arguments)
 
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
-        arguments, wide = _restored(ctx)
+        arguments = _restored(ctx)
         if grad is None:
             return (None,) * len(arguments)
-        grads = vjp(wide, grad.to(wide[0].dtype), ctx.needs_input_grad, traced)
+        if ways is not None:
+            at_once = ways.backward(arguments, grad, ctx.needs_input_grad)
+            if at_once is not None:
+                return tuple(at_once)
+        inputs = wide(arguments)
+        grads = vjp(inputs, grad.to(inputs[0].dtype), ctx.needs_input_grad, traced)
         return tuple([None if g is None else _sum_to(g, a.shape).to(a.dtype) for g, a in zip(grads, arguments)])
 
     def forward_mode(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
-        arguments, wide = _restored(ctx)
+        arguments = _restored(ctx)
         if all(t is None for t in tangents):
             return None
-        tangent = jvp(wide, [None if t is None else t.to(wide[0].dtype) for t in tangents])
+        inputs = wide(arguments)
+        tangent = jvp(inputs, [None if t is None else t.to(inputs[0].dtype) for t in tangents])
         return tangent.to(arguments[0].dtype)
 
     members: dict[str, Any] = {"backward": staticmethod(backward)}
@@ -201,27 +230,26 @@ def _autograd_function(name: str, plain: Rule, vjp: Rule, jvp: Rule, traced: boo
     else:
         members |= {
             "generate_vmap_rule": True,
-            "forward": staticmethod(plain),
+            "forward": staticmethod(plain if ways is None else ways.forward),
             "setup_context": staticmethod(setup_context),
             "jvp": staticmethod(forward_mode),
         }
     return type(name.replace("/", "_"), (torch.autograd.Function,), members)
 
 
-def _restored(ctx: Any) -> tuple[list[Any], list[Any]]:
-    """The arguments of forward, as they were given and as they are computed with."""
-    arguments = [c if t is None else t for t, c in zip(ctx.saved_tensors, ctx.constants)]
-    return arguments, _wide(arguments)
+def _restored(ctx: Any) -> list[Any]:
+    """The arguments of forward."""
+    return [c if t is None else t for t, c in zip(ctx.saved_tensors, ctx.constants)]
 
 
-def _wide(arguments: Sequence[Any]) -> list[Any]:
+def wide(arguments: Sequence[Any]) -> list[Any]:
     """The Tensors among `arguments` in the precision of the computation: float32 for 16-bit input, else that of x."""
     dtype = arguments[0].dtype
     dtype = torch.float32 if dtype in _HALF else dtype
     return [a.to(dtype) if isinstance(a, torch.Tensor) else a for a in arguments]
 
 
-def _rounded(y: Tensor, x: Tensor) -> Tensor:
+def rounded(y: Tensor, x: Tensor) -> Tensor:
     if x.dtype in _HALF:
         return y.to(x.dtype)
     return y.clone() if y is x else y  # autograd would take the input itself for a view

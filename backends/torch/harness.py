@@ -11,11 +11,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from multiact.declaration import DTYPES, Activation, Array
+from multiact.declaration import DTYPES, Activation, Array, Elementwise
 from multiact.natives import peers
 from multiact.protocols import Native, Result
 
 from .adapter import backend
+from .eager import build_kernels, kernels
 
 Tensor: TypeAlias = torch.Tensor
 Function = Callable[..., Tensor]
@@ -29,12 +30,13 @@ class TorchHarness:
     """Functions of torch Tensors.
 
     "eager", "second" and "compiled" differentiate with torch.autograd, "reverse" with torch.func.vjp, "forward" with
-    torch.func.jvp, and "vmapped" is torch.func.vmap over the leading axis of the call or of its torch.func.vjp.
+    torch.func.jvp, and "vmapped" is torch.func.vmap over the leading axis of the call or of its torch.func.vjp. "kernels" is
+    eager mode with compiled kernels, which are built first.
     """
 
     name = "torch"
     dtypes = DTYPES
-    modes = ("eager", "compiled", "vmapped", "reverse", "forward", "second")
+    modes = ("eager", "compiled", "vmapped", "reverse", "forward", "second", "kernels")
     flushes = ()
 
     #: The backend of torch.compile.
@@ -87,6 +89,13 @@ class TorchHarness:
             result = _by_jvp(call, tensors, wrt, given)
         elif mode == "vmapped":
             result = _vmapped(call, tensors, wrt, given)
+        elif mode == "kernels":
+            _build(call, tensors[0])
+            before = kernels("compiled")
+            try:
+                result = _by_autograd(call, tensors, wrt, given)
+            finally:
+                kernels(before)
         else:
             result = _by_autograd(call, tensors, wrt, given)
         values = result.detach().cpu().to(torch.float64).numpy()
@@ -150,6 +159,19 @@ class TorchHarness:
         # Code of its own, because torch limits the compilations of one code object.
         compiled.__code__ = compiled.__code__.replace(co_name=f"compiled_{next(self._numbers)}")
         return torch.compile(compiled, fullgraph=True, dynamic=False, backend=self.compiler)
+
+
+def _build(call: Any, x: Tensor) -> None:
+    """Build the kernel of a call with its numbers; `NotImplementedError` where there can be none."""
+    activation, numbers = call.activation, dict(call.keywords)
+    if not isinstance(activation.function, Elementwise):
+        raise NotImplementedError(
+            f"compiled kernels are built of pointwise and gated activations, {activation.name} is none."
+        )
+    found = build_kernels(activation, dtypes=[str(x.dtype).removeprefix("torch.")], device=x.device.type, **numbers)
+    for what, outcome in found.items():
+        if outcome not in ("built", "kept"):
+            raise RuntimeError(f"{what}: {outcome}")
 
 
 def _key(call: Function, tensors: Sequence[Tensor]) -> Key:

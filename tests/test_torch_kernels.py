@@ -1,0 +1,363 @@
+"""Eager mode of PyTorch: which way a call goes, that every way gives the same, and that nothing waits for a compiler."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import warnings
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import multiact as ma
+from multiact import measured, registry
+from multiact.backends.torch import backend, build_kernels, kernels, native_kernels
+from multiact.backends.torch import eager as ways
+from multiact.declaration import Budget
+from multiact.errors import ParameterError, UnknownActivationError
+
+F = torch.nn.functional
+
+
+@pytest.fixture(autouse=True)
+def auto():
+    before = kernels("auto")
+    yield
+    kernels(before)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Real kernels, built once for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MULTIACT_CACHE", str(tmp_path_factory.mktemp("kernels")))
+        clear()
+        outcome = build_kernels("mish", "swiglu") | build_kernels("gelu", dtypes=["bfloat16"])
+        yield outcome
+        clear()
+
+
+def clear():
+    for eager in backend._eager.values():
+        eager._entries.clear()
+
+
+def gradient(f, *tensors, grad=None):
+    given = [t.detach().clone(memory_format=torch.preserve_format).requires_grad_() for t in tensors]
+    y = f(*given)
+    return torch.autograd.grad(y, given, torch.ones_like(y) if grad is None else grad)
+
+
+def composed(f, *arguments):
+    before = kernels("composed")
+    try:
+        return f(*arguments)
+    finally:
+        kernels(before)
+
+
+class Spy:
+    """In place of a kernel: counts, and answers with what it was told to."""
+
+    def __init__(self):
+        self.forwards = self.backwards = 0
+
+    def forward(self, tensors):
+        self.forwards += 1
+        return torch.full_like(tensors[0], 7.0)
+
+    def backward(self, tensors, grad):
+        self.backwards += 1
+        return [torch.full_like(t, 9.0) for t in tensors]
+
+
+@pytest.fixture
+def spy(monkeypatch):
+    """A kernel of mish in float32 on the CPU that is easily told from the function."""
+    x = torch.zeros(4)
+    ma.mish(x)
+    entry = backend.eager(ma.get("mish")).entry((x,))
+    monkeypatch.setattr(entry, "kernel", Spy())
+    return entry.kernel
+
+
+def test_kernels_give_what_the_formulas_give(built):
+    assert set(built.values()) <= {"built", "kept"}, built
+    x = torch.linspace(-110, 110, 40001)
+    for shape in ((-1,), (1, -1), (13, -1)):
+        part = x[: 13 * 3000].reshape(shape)
+        torch.testing.assert_close(ma.mish(part), composed(ma.mish, part), rtol=1e-6, atol=1e-37)
+        (got,), (wanted,) = gradient(ma.mish, part), composed(gradient, ma.mish, part)
+        torch.testing.assert_close(got, wanted, rtol=2e-6, atol=1e-37)
+    inf, nan = float("inf"), float("nan")
+    special = torch.tensor([inf, -inf, nan, 0.0, -0.0] * 5)
+    assert ma.mish(special)[:5].tolist()[:2] == [inf, 0] and ma.mish(special)[2].isnan()
+    assert gradient(ma.mish, special)[0][:5].nan_to_num(nan=5.0).tolist() == pytest.approx([1, 0, 5, 0.6, 0.6])
+    half = x.to(torch.bfloat16)
+    assert torch.equal(ma.gelu(half), composed(ma.gelu, half))
+    assert ma.gelu(half).dtype == gradient(ma.gelu, half)[0].dtype == torch.bfloat16
+    value, gate = torch.randn(30, 20), torch.randn(30, 20)
+    grad = torch.randn(30, 20)
+    torch.testing.assert_close(ma.swiglu(gate, value), composed(ma.swiglu, gate, value))
+    for got, wanted in zip(
+        gradient(ma.swiglu, gate, value, grad=grad), composed(lambda: gradient(ma.swiglu, gate, value, grad=grad))
+    ):
+        torch.testing.assert_close(got, wanted)
+
+
+def test_layouts(built):
+    image = torch.randn(3, 5, 7, 11)
+    for x in (
+        image.to(memory_format=torch.channels_last),
+        image.transpose(1, 3),
+        image[:, ::2],
+        image[1:],
+        image.expand(2, 3, 5, 7, 11),
+        torch.randn(()),
+        torch.randn(1),
+        torch.randn(0, 4),
+    ):
+        y, wanted = ma.mish(x), composed(ma.mish, x)
+        torch.testing.assert_close(y, wanted)
+        if x.is_contiguous(memory_format=torch.channels_last):
+            assert y.stride() == x.stride()
+        for grad in (torch.randn(x.shape), torch.ones(()).expand(x.shape)):
+            torch.testing.assert_close(
+                gradient(ma.mish, x, grad=grad)[0], composed(lambda: gradient(ma.mish, x, grad=grad))[0]
+            )
+    x = image.to(memory_format=torch.channels_last).requires_grad_()
+    ma.mish(x).sum().backward()
+    torch.testing.assert_close(x.grad, composed(lambda: gradient(ma.mish, image))[0])
+
+
+def test_only_the_input_is_saved(built):
+    x = torch.randn(100, requires_grad=True)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        ma.mish(x)
+    assert [t.data_ptr() for t in kept] == [x.data_ptr()]
+
+
+def test_a_later_process_loads_what_was_built(built):
+    code = (
+        "import json, sys, torch, multiact as ma\n"
+        "from multiact.backends.torch import backend\n"
+        "x = torch.linspace(-3, 3, 100)\n"
+        "y = ma.mish(x)\n"
+        "kernel = backend.eager(ma.get('mish')).entry((x,)).kernel\n"
+        "print(json.dumps([kernel is not None, 'torch._inductor.compile_fx' in sys.modules, float(y[99])]))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ), check=True)
+    assert json.loads(run.stdout) == [True, False, pytest.approx(2.98653, abs=1e-5)]
+
+
+def test_a_kernel_is_used_where_it_may_be(spy):
+    x = torch.zeros(4)
+    assert ma.mish(x).tolist() == [7] * 4 and spy.forwards == 1
+    assert gradient(ma.mish, x)[0].tolist() == [9] * 4 and (spy.forwards, spy.backwards) == (2, 1)
+    with torch.no_grad():
+        assert ma.mish(torch.nn.Parameter(x)).tolist() == [7] * 4
+    with torch.inference_mode():
+        assert ma.mish(torch.zeros(4)).tolist() == [7] * 4
+    assert torch.nn.utils.parametrize is not None and ma.mish(x.double()).tolist() == [0] * 4, "of another dtype"
+
+
+class Marked(torch.Tensor):
+    """A subclass."""
+
+
+def test_a_kernel_is_not_used_where_it_may_not_be(spy):
+    x = torch.zeros(4)
+    torch.testing.assert_close(torch.func.grad(lambda v: ma.mish(v).sum())(x), torch.full((4,), 0.6))
+    spy.forwards = 0  # below the transform the Tensor is a plain one
+    torch.testing.assert_close(torch.func.vmap(ma.mish)(x[None]), x[None])
+    torch.testing.assert_close(torch.func.jvp(ma.mish, (x,), (x + 1,))[1], torch.full((4,), 0.6))
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, x + 1)
+        torch.testing.assert_close(torch.autograd.forward_ad.unpack_dual(ma.mish(dual)).tangent, torch.full((4,), 0.6))
+    assert ma.mish(x.as_subclass(Marked)).tolist() == [0] * 4
+    assert ma.mish(torch._neg_view(x)).tolist() == [0] * 4
+    assert ma.mish(torch.zeros(1)).tolist() == [0] and ma.mish(torch.zeros(4, 2)[:, 0]).tolist() == [0] * 4
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False):
+        assert ma.mish(x).tolist() == [0] * 4
+    assert torch.jit.trace(ma.mish, x, check_trace=False)(x).tolist() == [0] * 4
+    assert torch.compile(ma.mish, backend="eager", fullgraph=True)(x).tolist() == [0] * 4
+    assert spy.forwards == spy.backwards == 0
+    y = x.requires_grad_()
+    (first,) = torch.autograd.grad(ma.mish(y).sum(), y, create_graph=True)
+    torch.testing.assert_close(first, torch.full((4,), 0.6)), "which is differentiated once more"
+    (second,) = torch.autograd.grad(first.sum(), y)
+    assert spy.backwards == 0 and (second > 0.5).all()
+
+
+def test_modes(spy):
+    x = torch.zeros(4)
+    for mode, wanted in (("compiled", 7), ("native", 0), ("composed", 0), ("auto", 7)):
+        kernels(mode)
+        assert ma.mish(x).tolist() == [wanted] * 4
+    assert kernels() == "auto" and kernels("native") == "auto" and kernels() == "native"
+    with pytest.raises(ParameterError, match="auto, compiled, native, composed. Received: mode='fast'"):
+        kernels("fast")
+    assert kernels() == "native"
+
+
+def test_the_environment_sets_the_mode():
+    code = "from multiact.backends.torch import kernels; print(kernels())"
+    for given, wanted in (("native", "native"), ("quick", "auto")):
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, ways.VARIABLE: given},
+        )
+        assert run.stdout.split() == [wanted]
+        assert ("must be one of" in run.stderr) == (given == "quick")
+
+
+@pytest.mark.parametrize("name", sorted(native_kernels.NATIVE))
+def test_torchs_own_kernels_are_proved_and_used(name, monkeypatch):
+    _, dtypes = native_kernels.NATIVE[name]
+    rows = [r for r in measured.rows(name) if r["backend"] == "torch" and r["native"]]
+    if name == "rrelu":  # evaluated as leaky_relu is, with the mean slope
+        rows = [r for r in measured.rows("leaky_relu") if r["backend"] == "torch" and r["native"]]
+    orders = (0, 1) if name in native_kernels.NATIVE_BACKWARD else (0,)
+    for dtype in dtypes:
+        for order in orders:
+            found = [r for r in rows if r["dtype"] == dtype and r["order"] == order]
+            assert found, f"{name} {dtype} {order} was never measured"
+            best = found[0]
+            assert best["nonfinite_disagreements"] == 0
+            if "16" in dtype:
+                assert float(best["worst_ulp"]) <= 1 and best["share_correctly_rounded"] >= 0.999
+            else:
+                assert float(best["worst_error"]) <= Budget().order(order)
+    given = {"threshold": {"threshold": 0.5, "value": 2.0}}.get(name, {})
+    x = torch.linspace(-5, 5, 1001)
+    eager = backend.eager(ma.get(name))
+    used = []
+    own = eager._native
+    monkeypatch.setattr(eager, "_native", lambda *a: used.append(own(*a)) or used[-1])
+    y = getattr(ma, name)(x, **given)
+    assert used and used[-1] is y, "the kernel of torch has been called"
+    torch.testing.assert_close(y, composed(lambda v: getattr(ma, name)(v, **given), x), rtol=1e-6, atol=1e-7)
+    v = x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(getattr(ma, name)(v, **given).sum(), v)
+    torch.testing.assert_close(slope, composed(lambda: gradient(lambda t: getattr(ma, name)(t, **given), x))[0])
+    kernels("composed")
+    used.clear()
+    getattr(ma, name)(x, **given)
+    assert not used
+
+
+def test_parameters_that_are_tensors_are_composed():
+    x = torch.linspace(-2, 2, 100)
+    slope = torch.tensor([0.3], requires_grad=True)
+    ma.leaky_relu(x, negative_slope=slope).sum().backward()
+    torch.testing.assert_close(slope.grad, x[x < 0].sum()[None])
+
+
+def test_large_tensors_again_and_again_get_a_kernel_in_the_background(tmp_path, monkeypatch):
+    monkeypatch.setenv("MULTIACT_CACHE", str(tmp_path))
+    clear()
+    x = torch.linspace(-9, 9, ways.ELEMENTS)
+    wanted = composed(ma.telu, x)
+    threads = [threading.Thread(target=lambda: [ma.telu(x) for _ in range(ways.CALLS)]) for _ in range(3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    entry = backend.eager(ma.get("telu")).entry((x,))
+    assert entry.asked
+    while entry.kernel is None and not ways._builder.wait(1.0):
+        torch.testing.assert_close(ma.telu(x), wanted, rtol=1e-5, atol=1e-37)
+    assert ways._builder.wait(300)
+    assert entry.kernel is not None and len(list(tmp_path.rglob("telu-float32-cpu-*.pt2"))) == 1
+    torch.testing.assert_close(ma.telu(x), wanted, rtol=1e-5, atol=1e-37)
+    small = backend.eager(ma.get("serf"))
+    for _ in range(ways.CALLS + 1):
+        ma.serf(x[:100])
+    assert not small.entry((x,)).asked, "small tensors never get one"
+    clear()
+
+
+def test_without_a_compiler_there_is_one_warning(tmp_path, monkeypatch):
+    monkeypatch.setenv("MULTIACT_CACHE", str(tmp_path))
+    monkeypatch.setenv("CXX", "/nonexistent/compiler")
+    monkeypatch.setattr(ways, "_builder", ways.Builder())
+    clear()
+    x = torch.linspace(-9, 9, ways.ELEMENTS)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for name in ("telu", "serf"):
+            for _ in range(ways.CALLS):
+                getattr(ma, name)(x)
+            assert ways._builder.wait(300)
+    said = [str(w.message) for w in said if "compiled kernels" in str(w.message)]
+    assert len(said) == 1 and "MULTIACT_TORCH_KERNELS=native" in said[0]
+    assert not list(tmp_path.rglob("*.pt2")), "nothing half-built is left"
+    torch.testing.assert_close(ma.telu(x), composed(ma.telu, x))
+    outcome = build_kernels("serf")
+    assert list(outcome) == ["serf float32"] and "built" not in outcome["serf float32"]
+    clear()
+
+
+def test_a_broken_package_is_told_and_left(tmp_path, monkeypatch):
+    monkeypatch.setenv("MULTIACT_CACHE", str(tmp_path))
+    monkeypatch.setattr(ways, "_builder", ways.Builder())
+    clear()
+    x = torch.linspace(-1, 1, 10)
+    path = ways.Spec(ma.get("telu").function, (), torch.float32, "cpu").path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no package")
+    with pytest.warns(RuntimeWarning, match="telu-float32-cpu-.*cannot be loaded"):
+        torch.testing.assert_close(ma.telu(x), composed(ma.telu, x))
+    clear()
+
+
+def test_what_cannot_be_built_is_told():
+    with pytest.raises(ways.KernelError, match="softmax works along an axis"):
+        build_kernels("softmax")
+    with pytest.raises(ParameterError, match="no dtype is named 'int8'"):
+        build_kernels("mish", dtypes=["int8"])
+    with pytest.raises(UnknownActivationError):
+        build_kernels("mishmash")
+    with pytest.raises(ParameterError, match="mish has no parameter 'beta'"):
+        build_kernels("mish", beta=2.0)
+    with pytest.raises(ParameterError, match="threshold needs"):
+        build_kernels("threshold")
+
+
+def test_the_key_changes_with_what_it_depends_on(monkeypatch):
+    silu = ma.get("silu").function
+    one = ways.Spec(silu, (1.0,), torch.float32, "cpu").path
+    assert one != ways.Spec(silu, (2.0,), torch.float32, "cpu").path
+    assert one != ways.Spec(silu, (1.0,), torch.float64, "cpu").path
+    assert one != ways.Spec(ma.get("mish").function, (), torch.float32, "cpu").path
+    monkeypatch.setattr(ways, "_processor", lambda device: ("another",))
+    assert one != ways.Spec(silu, (1.0,), torch.float32, "cpu").path
+
+
+def test_activations_of_a_script_stay_composed(monkeypatch):
+    def double(xp, x, /):
+        return 2 * x
+
+    double.__module__ = "__main__"
+    ma.define("double_it", double, {"x": lambda xp, x, /: 2 + 0 * x})
+    try:
+        activation = ma.get("double_it")
+        backend.function(activation)
+        assert backend.eager(activation).recipe is None
+        with pytest.raises(ways.KernelError, match="declared in a script or a session"):
+            build_kernels("double_it")
+        x = torch.ones(ways.ELEMENTS)
+        for _ in range(ways.CALLS + 1):
+            assert float(activation(x)[0]) == 2
+    finally:
+        registry.unregister("double_it")
