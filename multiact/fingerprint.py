@@ -53,7 +53,7 @@ def bodies(function: Any) -> set[Any]:
 
 def modules(function: Elementwise | Axiswise) -> set[str]:
     """The modules that its formulas were written in, and those of the catalogue that these take functions from."""
-    todo, found = {f.__module__ for f in bodies(function)}, set[str]()
+    todo, found = {f.__module__ or "" for f in bodies(function)}, set[str]()  # "" of what an exec has made
     while todo:
         name = todo.pop()
         found.add(name)

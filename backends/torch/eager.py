@@ -42,6 +42,8 @@ VARIABLE = "MULTIACT_TORCH_KERNELS"
 CALLS, ELEMENTS = 24, 1 << 14
 #: So many settings of the parameters of one function get kernels in the background: a schedule of ever new values gets none.
 SETTINGS = 4
+#: So many kernels are tried that cannot be built, before building in the background is given up.
+PATIENCE = 3
 #: How many threads may run one kernel at a time.
 RUNNERS = 4
 #: The parts of a package.
@@ -229,7 +231,7 @@ class Entry:
             try:
                 self.kernel = Kernel(path, self.index)
             except Exception as error:  # noqa: BLE001 - a broken package must not break a call
-                _builder.give_up(f"{path} cannot be loaded: {error}")
+                _builder.failed(f"{path} cannot be loaded: {error}")
         return self.kernel is not None
 
 
@@ -354,7 +356,7 @@ def _recipe(activation: Activation) -> dict[str, Any] | None:
     else:
         return None
     modules = sorted(m for m in fingerprint.modules(activation.function) if not m.startswith("multiact."))
-    return None if "__main__" in modules else found | {"modules": modules}
+    return None if {"", "__main__"} & {*modules} else found | {"modules": modules}
 
 
 # Building
@@ -368,13 +370,13 @@ class Builder:
         self._waiting: list[tuple[Entry, dict[str, Any]]] = []
         self._thread: threading.Thread | None = None
         self._process: subprocess.Popen[str] | None = None
-        self._useless = False
+        self._failures = 0
         atexit.register(self.stop)
 
     def submit(self, entry: Entry, recipe: dict[str, Any]) -> None:
         """Build the kernel of an entry in the background, and load it then."""
         with self._lock:
-            if self._useless:
+            if self._failures >= PATIENCE:
                 return
             self._waiting.append((entry, recipe))
             if self._thread is None:
@@ -388,22 +390,24 @@ class Builder:
             thread.join(timeout)
         return self._thread is None
 
-    def give_up(self, why: str) -> None:
-        """Say once that there will be no more kernels in this process."""
+    def failed(self, why: str) -> None:
+        """Say once that there is a function without a kernel, and why; after `PATIENCE` of them build no more."""
         with self._lock:
-            said, self._useless = self._useless, True
-            self._waiting.clear()
-        if not said:
+            self._failures += 1
+            first = self._failures == 1
+            if self._failures >= PATIENCE:
+                self._waiting.clear()
+        if first:
             warnings.warn(
-                f"multiact goes on without compiled kernels, with those of torch and with composed formulas, which are slower: "
-                f"{why} Set {VARIABLE}=native to have none from the start.",
+                f"multiact goes on without a compiled kernel, with torch's own or the composed formula, which are slower: {why} "
+                f"Set {VARIABLE}=native to have none from the start.",
                 RuntimeWarning,
                 stacklevel=2,
             )
 
     def stop(self) -> None:
         """End what is running, when the interpreter ends."""
-        self._useless = True
+        self._failures = PATIENCE
         if self._process is not None:
             self._process.kill()
 
@@ -417,11 +421,11 @@ class Builder:
             try:
                 for (entry, _), error in self.build(batch, quietly=True):
                     if error:
-                        self.give_up(error)
+                        self.failed(error)
                     else:
                         entry.load()
             except Exception as error:  # noqa: BLE001 - nobody calls this thread
-                self.give_up(f"{type(error).__name__}: {error}")
+                self.failed(f"{type(error).__name__}: {error}")
 
     def build(
         self, batch: Sequence[tuple[Entry, dict[str, Any]]], quietly: bool = False
