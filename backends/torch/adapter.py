@@ -43,12 +43,12 @@ class TorchBackend(BackendBase):
 
     def __init__(self) -> None:
         super().__init__()
-        self._eager: dict[Elementwise, Eager] = {}
+        self._eager: dict[Elementwise | Axiswise, Eager] = {}
 
     def eager(self, activation: Activation) -> Eager:
-        """How the function of a pointwise or gated activation is evaluated in eager mode."""
-        assert isinstance(activation.function, Elementwise)
-        self.elementwise(activation.function)
+        """How the function of an activation is evaluated in eager mode."""
+        register = self.elementwise if isinstance(activation.function, Elementwise) else self.axiswise
+        register(activation.function)
         found = self._eager[activation.function]
         if found.activation is None:
             found.belongs_to(activation)
@@ -56,8 +56,7 @@ class TorchBackend(BackendBase):
 
     def function(self, activation: Activation) -> Callable[..., Array]:
         if id(activation) not in self._functions:
-            if isinstance(activation.function, Elementwise):
-                self.eager(activation)
+            self.eager(activation)
             # All that a call may need is made now: torch.compile can trace a call, but not the making of a Function.
             super().function(activation)
             for option in activation.options:
@@ -93,8 +92,8 @@ class TorchBackend(BackendBase):
             if node not in (None, function):
                 self.elementwise(node)
         missing = [i for i, node in enumerate(partials) if function.order and node is None]
-        eager = self._eager[function] = Eager(function, plain)
-        return _differentiable(function.name, plain, vjp, jvp, missing, eager)
+        ways = self._eager[function] = Eager(function, plain)
+        return _differentiable(function.name, plain, vjp, jvp, missing, ways)
 
     def register_axiswise(self, function: Axiswise) -> Callable[..., Array]:
         count, names = len(function.arguments), function.options
@@ -116,7 +115,8 @@ class TorchBackend(BackendBase):
             arrays, options = parted(inputs)
             return function.jvp(namespace, arrays, call(*inputs), tangents[:count], **options)
 
-        call = _differentiable(function.name, plain, vjp, jvp, [])
+        ways = self._eager[function] = Eager(function, plain)
+        call = _differentiable(function.name, plain, vjp, jvp, [], ways)
 
         def entry(*arguments: Any, **options: int) -> Tensor:
             return call(*arguments, *(options[name] for name in names))

@@ -27,7 +27,7 @@ import torch
 from torch.autograd import forward_ad
 
 from multiact import cache, fingerprint
-from multiact.declaration import DTYPES, Activation, Elementwise
+from multiact.declaration import DTYPES, Activation, Axiswise, Elementwise
 from multiact.errors import MultiactError, ParameterError
 from multiact.registry import get, names, registered
 
@@ -116,20 +116,15 @@ class Spec:
 
     Attributes
     ----------
-    function : the value of a pointwise or gated activation.
+    function : the value of an activation. One along an axis is compiled for the last axis of contiguous Tensors.
     constants : the numbers given for its last arguments; the others are Tensors of one shape.
     device : "cpu" or "cuda".
     """
 
-    function: Elementwise
+    function: Elementwise | Axiswise
     constants: tuple[float, ...]
     dtype: torch.dtype
     device: str
-
-    @property
-    def tensors(self) -> int:
-        """How many of the arguments are Tensors."""
-        return len(self.function.arguments) - len(self.constants)
 
     @functools.cached_property
     def path(self) -> Path | None:
@@ -159,45 +154,48 @@ def _processor(device: str) -> tuple[str, ...]:
 
 
 class Kernel:
-    """A package that is loaded: one compiled pass over memory forward, and one backward."""
+    """A package that is loaded: one compiled pass over memory forward, and one backward. `rows` for a function along an axis."""
 
-    def __init__(self, path: Path, index: int) -> None:
+    def __init__(self, path: Path, index: int, rows: bool) -> None:
         load = torch._C._aoti.AOTIModelPackageLoader
         self._forward, self._backward = (load(str(path), part, False, RUNNERS, index) for part in PARTS)
+        self._axes = 2 if rows else 1
 
     def forward(self, tensors: Sequence[Tensor]) -> Tensor:
-        """The value, for tensors that `usable` accepts, in the shape and strides of the first."""
+        """The value, for tensors that can be read, in the shape and strides of the first."""
         x = tensors[0]
-        if x.dim() == 1:
+        if x.dim() == self._axes:
             return self._forward.run(list(tensors))[0]
-        return _shaped(self._forward.run([_flat(t) for t in tensors])[0], x)
+        return _shaped(self._forward.run([self._flat(t) for t in tensors])[0], x)
 
     def backward(self, tensors: Sequence[Tensor], grad: Tensor) -> list[Tensor]:
         """The gradient of every tensor."""
         x = tensors[0]
-        if x.dim() == 1:
+        if x.dim() == self._axes:
             return self._backward.run([*tensors, grad.contiguous()])
         if grad.stride() != x.stride():
             grad = torch.empty_like(x).copy_(grad)
-        return [_shaped(g, x) for g in self._backward.run([*map(_flat, tensors), _flat(grad)])]
+        return [_shaped(g, x) for g in self._backward.run([*map(self._flat, tensors), self._flat(grad)])]
 
-
-def _flat(x: Tensor) -> Tensor:
-    return x.view(-1) if x.is_contiguous() else x.as_strided((x.numel(),), (1,))
+    def _flat(self, x: Tensor) -> Tensor:
+        if self._axes == 2:
+            return x.view(-1, x.shape[-1])
+        return x.view(-1) if x.is_contiguous() else x.as_strided((x.numel(),), (1,))
 
 
 def _shaped(y: Tensor, x: Tensor) -> Tensor:
     return y.view(x.shape) if x.is_contiguous() else y.as_strided(x.shape, x.stride())
 
 
-def usable(x: Tensor) -> bool:
-    """Whether a kernel can read a Tensor: a plain, dense one of two elements or more, that nothing is watching."""
+def usable(x: Tensor, rows: bool) -> bool:
+    """Whether a kernel can read a Tensor: a plain, dense one of two elements or more, or two rows."""
     return (
         type(x) in _PLAIN
         and x.layout is torch.strided
         and x.numel() > 1
-        and (x.is_contiguous() or x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
         and not x.is_nested
+        and (x.is_contiguous() or not rows and x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
+        and not (rows and (x.dim() < 2 or x.shape[-1] < 2 or x.numel() == x.shape[-1]))
         and not x.is_neg()
         and (x.is_cpu or x.data_ptr() % 16 == 0)  # which compiled code takes for granted on a GPU
     )
@@ -229,20 +227,21 @@ class Entry:
         path = self.spec.path
         if self.kernel is None and path is not None and path.is_file():
             try:
-                self.kernel = Kernel(path, self.index)
+                self.kernel = Kernel(path, self.index, isinstance(self.spec.function, Axiswise))
             except Exception as error:  # noqa: BLE001 - a broken package must not break a call
                 _builder.failed(f"{path} cannot be loaded: {error}")
         return self.kernel is not None
 
 
 class Eager:
-    """The ways to evaluate one function of a tower in eager mode, `plain` being the composed formula.
+    """The ways to evaluate one function in eager mode, `plain` being the composed formula. Options such as the axis come last.
 
     `native` are torch's own kernels: a function of the same arguments, and the dtypes in which it is within the budget.
     """
 
-    def __init__(self, function: Elementwise, plain: Callable[..., Tensor]) -> None:
+    def __init__(self, function: Elementwise | Axiswise, plain: Callable[..., Tensor]) -> None:
         self._function, self._plain = function, plain
+        self._rows = isinstance(function, Axiswise)
         self._entries: dict[Key, Entry] = {}
         self._native: Callable[..., Tensor] | None = None
         self._native_backward: Callable[..., Tensor] | None = None
@@ -285,7 +284,8 @@ class Eager:
         if _mode == "composed" or torch.is_grad_enabled() or any(needed[self.inputs :]) or _watched():
             return None
         x = arguments[0]
-        if _mode != "native" and type(grad) is torch.Tensor and grad.dtype == x.dtype:
+        dense = type(grad) is torch.Tensor and grad.layout is torch.strided and not grad.is_neg()
+        if _mode != "native" and dense and grad.dtype == x.dtype:
             kernel = self._kernel(arguments)
             if kernel is not None:
                 found = kernel.backward(arguments[: self.inputs], grad)
@@ -300,11 +300,14 @@ class Eager:
 
     def entry(self, arguments: Sequence[Any]) -> Entry | None:
         """What is known for these arguments; None when there cannot be a kernel for them."""
-        x = arguments[0]
-        key = (x.dtype, x.device, *arguments[self.inputs :])
+        x, constants = arguments[0], arguments[self.inputs :]
+        if self._rows:
+            *constants, axis = constants
+            if axis not in (-1, x.dim() - 1):
+                return None
+        key = (x.dtype, x.device, *constants)
         found = self._entries.get(key)
         if found is None:
-            constants = arguments[self.inputs :]
             if any(type(a) is not float for a in constants) or x.device.type not in ("cpu", "cuda"):
                 return None
             spec = Spec(self._function, tuple(constants), x.dtype, x.device.type)
@@ -322,10 +325,15 @@ class Eager:
                 if entry.wanted >= CALLS:
                     self._ask(entry)
             return None
-        if not usable(x):
+        if not usable(x, self._rows):
             return None
         for other in arguments[1 : self.inputs]:
-            if not usable(other) or other.shape != x.shape or other.stride() != x.stride() or other.device != x.device:
+            if (
+                not usable(other, False)
+                or other.shape != x.shape
+                or other.stride() != x.stride()
+                or other.device != x.device
+            ):
                 return None
         return entry.kernel
 
@@ -340,7 +348,7 @@ class Eager:
         found = []
         for dtype in dtypes:
             x = torch.empty(0, dtype=getattr(torch, dtype), device=device)
-            entry = self.entry((*(x,) * self.inputs, *constants))
+            entry = self.entry((*(x,) * self.inputs, *constants, *((-1,) if self._rows else ())))
             if entry is not None:
                 found.append(entry)
         return found
@@ -502,7 +510,8 @@ def build_kernels(
 
     Parameters
     ----------
-    *activations : names, or Activations; none for all pointwise and gated ones of the catalogue.
+    *activations : names, or Activations; none for all of the catalogue with a default for every parameter. Those along an axis
+        are compiled for the last one.
     dtypes : of "float32", "float64", "float16", "bfloat16".
     device : "cpu" or "cuda".
     progress : called with what is being built, how much is done, and how much there is.
@@ -514,7 +523,7 @@ def build_kernels(
 
     Raises
     ------
-    KernelError : the activation is along an axis, or is declared where another process cannot find it.
+    KernelError : there can be no kernel of it, or it is declared where another process cannot find it.
     UnknownActivationError, ParameterError : an activation, a parameter or a dtype does not exist.
 
     Examples
@@ -535,10 +544,8 @@ def build_kernels(
     chosen = [get(a) for a in activations] or [a for a in map(get, names()) if buildable(a)]
     for activation in chosen:
         chosen_, numbers, _ = settings(activation, parameters)
-        if not isinstance(chosen_.function, Elementwise):
-            raise KernelError(
-                f"{chosen_.name} works along an axis; kernels are built of pointwise and gated activations."
-            )
+        if not compilable(chosen_):
+            raise KernelError(f"{chosen_.name} works along an axis in a way that no kernel is built for.")
         backend.function(activation)
         eager = backend.eager(chosen_)
         if eager.recipe is None or fingerprint.files(chosen_.function) is None:
@@ -558,9 +565,15 @@ def build_kernels(
     return found
 
 
+def compilable(activation: Activation) -> bool:
+    """Whether there can be a kernel of an activation: it keeps the shape, and draws no random numbers."""
+    f = activation.function
+    return isinstance(f, Elementwise) or f.options == ("axis",) and f.size is None and activation.random is None
+
+
 def buildable(activation: Activation) -> bool:
     """Whether a kernel of an activation with its defaults can be built."""
-    return isinstance(activation.function, Elementwise) and all(p.default is not None for p in activation.parameters)
+    return compilable(activation) and all(p.default is not None for p in activation.parameters)
 
 
 def _label(entry: Entry) -> str:

@@ -11,12 +11,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from multiact.declaration import DTYPES, Activation, Array, Elementwise
+from multiact.declaration import DTYPES, Activation, Array
 from multiact.natives import peers
 from multiact.protocols import Native, Result
 
 from .adapter import backend
-from .eager import build_kernels, kernels
+from .eager import build_kernels, compilable, kernels
 
 Tensor: TypeAlias = torch.Tensor
 Function = Callable[..., Tensor]
@@ -164,10 +164,8 @@ class TorchHarness:
 def _build(call: Any, x: Tensor) -> None:
     """Build the kernel of a call with its numbers; `NotImplementedError` where there can be none."""
     activation, numbers = call.activation, dict(call.keywords)
-    if not isinstance(activation.function, Elementwise):
-        raise NotImplementedError(
-            f"compiled kernels are built of pointwise and gated activations, {activation.name} is none."
-        )
+    if not compilable(activation):
+        raise NotImplementedError(f"no kernel can be built of {activation.name}.")
     found = build_kernels(activation, dtypes=[str(x.dtype).removeprefix("torch.")], device=x.device.type, **numbers)
     for what, outcome in found.items():
         if outcome not in ("built", "kept"):

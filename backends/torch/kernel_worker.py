@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from multiact.declaration import Activation, Elementwise
+from multiact.declaration import Activation, Axiswise, Elementwise
 from multiact.files import replacing
 from multiact.registry import gated, get
 
@@ -22,7 +22,7 @@ from .adapter import rounded, wide
 from .eager import PARTS, REPLY
 
 #: The size for which Inductor plans; for small ones it plans no threads.
-SIZE = 1 << 18
+SIZE, ROWS = 1 << 18, 1 << 8
 #: So many elements are worth a second thread, as in torch's own kernels.
 GRAIN = 1 << 15
 OPTIONS = {"aot_inductor.package": True, "cpp.dynamic_threads": True}
@@ -55,15 +55,19 @@ def build(activation: Activation, constants: tuple[float, ...], dtype: str, devi
     from torch._inductor import aot_compile
     from torch._inductor.package import package_aoti
 
-    assert isinstance(activation.function, Elementwise)
-    count = len(activation.function.arguments) - len(constants)
-    x = torch.empty(SIZE, dtype=getattr(torch, dtype), device=device)
-    size = torch.export.Dim("size", min=2, max=2**62)
+    function = activation.function
+    count = len(function.arguments) - len(constants)
+    rows = isinstance(function, Axiswise)
+    x = torch.empty((ROWS, SIZE // ROWS) if rows else SIZE, dtype=getattr(torch, dtype), device=device)
+    sizes = {i: torch.export.Dim(f"size{i}", min=2, max=2**62) for i in range(x.dim())}
+    rules = (
+        _along_axis(function, constants) if isinstance(function, Axiswise) else _pointwise(function, constants, count)
+    )
     parts: dict[str, Any] = {}
-    for part, rule, inputs in zip(PARTS, _rules(activation.function, constants, count), (count, count + 1)):
+    for part, rule, inputs in zip(PARTS, rules, (count, count + 1)):
         given = tuple(torch.empty_like(x) for _ in range(inputs))
-        program = torch.export.export(_Graph(rule), given, dynamic_shapes=(({0: size},) * inputs,), strict=False)
-        with _threads_where_they_pay():
+        program = torch.export.export(_Graph(rule), given, dynamic_shapes=((sizes,) * inputs,), strict=False)
+        with contextlib.nullcontext() if rows else _threads_where_they_pay():
             parts[part] = aot_compile(program.module(), given, options=OPTIONS)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
@@ -109,7 +113,7 @@ class _Graph(torch.nn.Module):
         return self._rule(*tensors)
 
 
-def _rules(function: Elementwise, constants: tuple[float, ...], count: int) -> tuple[Callable[..., Any], ...]:
+def _pointwise(function: Elementwise, constants: tuple[float, ...], count: int) -> tuple[Callable[..., Any], ...]:
     """The value of tensors, and the gradients of tensors and the gradient of the value."""
 
     def forward(*tensors: torch.Tensor) -> torch.Tensor:
@@ -119,5 +123,21 @@ def _rules(function: Elementwise, constants: tuple[float, ...], count: int) -> t
         *inputs, grad = wide(tensors)
         partials = [function.require(a) for a in function.arguments[:count]]
         return [rounded(grad * p(namespace, *inputs, *constants), tensors[0]) for p in partials if p is not None]
+
+    return forward, backward
+
+
+def _along_axis(function: Axiswise, constants: tuple[float, ...]) -> tuple[Callable[..., Any], ...]:
+    """The same of rows, along the last axis. The value is computed again for the gradient: only the input is saved."""
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return rounded(function.value(namespace, *wide((x, *constants)), axis=-1), x)
+
+    def backward(x: torch.Tensor, grad: torch.Tensor) -> list[torch.Tensor]:
+        arguments = wide((x, *constants))
+        y = rounded(function.value(namespace, *arguments, axis=-1), arguments[0])
+        needed = (True, *(False for _ in constants))
+        found = function.vjp(namespace, arguments, y, wide((x, grad))[1], needed, axis=-1)
+        return [rounded(found[0], x)]
 
     return forward, backward
