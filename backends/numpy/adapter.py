@@ -12,6 +12,8 @@ from array_api_compat import numpy as namespace
 from multiact.declaration import Array, Axiswise, Distribution, Elementwise
 from multiact.exports import BackendBase, check_generator
 
+from . import blocks
+
 
 class NumPyBackend(BackendBase):
     """Formulas evaluated as they stand; NumPy has no automatic differentiation."""
@@ -45,7 +47,7 @@ class NumPyBackend(BackendBase):
             if not _is_numpy(x):
                 return function.evaluate(array_namespace(x), x, *others)
             with np.errstate(all="ignore"):
-                return function.evaluate(namespace, np.asarray(x), *others)[()]
+                return blocks.elementwise(function, np.asarray(x), others)[()]
 
         return call
 
@@ -54,7 +56,7 @@ class NumPyBackend(BackendBase):
             if not _is_numpy(x):
                 return function.evaluate(array_namespace(x), x, *parameters, **options)
             with np.errstate(all="ignore"):
-                return function.evaluate(namespace, np.asarray(x), *parameters, **options)
+                return blocks.along_axis(function, np.asarray(x), parameters, options)
 
         return call
 
