@@ -46,8 +46,11 @@ class NumPyBackend(BackendBase):
         def call(x: Array, *others: Array) -> Array:
             if not _is_numpy(x):
                 return function.evaluate(array_namespace(x), x, *others)
+            x = np.asarray(x)
             with np.errstate(all="ignore"):
-                return blocks.elementwise(function, np.asarray(x), others)[()]
+                if x.size < blocks.LARGE:
+                    return function.evaluate(namespace, x, *others)[()]
+                return blocks.elementwise(function, x, others)[()]
 
         return call
 
@@ -55,8 +58,11 @@ class NumPyBackend(BackendBase):
         def call(x: Array, *parameters: Array, **options: int) -> Array:
             if not _is_numpy(x):
                 return function.evaluate(array_namespace(x), x, *parameters, **options)
+            x = np.asarray(x)
             with np.errstate(all="ignore"):
-                return blocks.along_axis(function, np.asarray(x), parameters, options)
+                if x.size < blocks.LARGE:
+                    return function.evaluate(namespace, x, *parameters, **options)
+                return blocks.along_axis(function, x, parameters, options)
 
         return call
 

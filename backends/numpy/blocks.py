@@ -14,7 +14,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import numpy as np
-from array_api_compat import numpy as plain
 
 from multiact.declaration import Axiswise, Elementwise
 from multiact.errors import ParameterError
@@ -24,7 +23,7 @@ from . import namespace
 Index: TypeAlias = tuple[int | slice, ...]
 
 #: From so many elements on, what `namespace` does for large arrays pays.
-LARGE = 2048
+LARGE = 4096
 
 #: Bytes of a temporary.
 BLOCK = 1 << 17
@@ -35,8 +34,6 @@ VARIABLE = "MULTIACT_NUMPY_THREADS"
 
 def elementwise(function: Elementwise, x: np.ndarray, others: Sequence[Any]) -> Any:
     """``function.evaluate`` of an array and of numbers or arrays that broadcast to it."""
-    if x.size < LARGE:
-        return function.evaluate(plain, x, *others)
     size, arrays = _size(x), _arrays(others)
     if x.size > size and all(type(a) is np.ndarray and _broadcasts(a.shape, x.shape) for a in arrays):
         # In the order in which x lies in memory, and as one axis if all lie so.
@@ -57,8 +54,6 @@ def elementwise(function: Elementwise, x: np.ndarray, others: Sequence[Any]) -> 
 
 def along_axis(function: Axiswise, x: np.ndarray, parameters: Sequence[Any], options: Mapping[str, int]) -> Any:
     """``function.evaluate`` along an axis, whose blocks are of whole rows: not along the first axis."""
-    if x.size < LARGE:
-        return function.evaluate(plain, x, *parameters, **options)
     size, arrays = _size(x), _arrays(parameters)
     axis = function.axis(options) % x.ndim
     alike = all(type(a) is np.ndarray and a.shape == x.shape and a.flags.c_contiguous for a in (x, *arrays))

@@ -21,10 +21,11 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Any:
         return np.where(condition, x1, x2)
     first, second = np.asarray(x1, dtype), np.asarray(x2, dtype)
     if first.shape in ((), condition.shape) and second.shape in ((), condition.shape):
-        if not condition.any():
-            return np.full_like(condition, second, dtype)
-        if condition.all():
-            return np.full_like(condition, first, dtype)
+        count = np.count_nonzero(condition)
+        if count in (0, condition.size):
+            copy = np.empty_like(condition, dtype)
+            copy[...] = first if count else second
+            return copy
     bits = _BITS[dtype]
     second = second.view(bits)
     chosen = np.multiply(condition, first.view(bits) ^ second, dtype=bits)
