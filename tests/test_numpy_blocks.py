@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import ml_dtypes
@@ -199,6 +200,19 @@ def test_softmax_in_every_dtype(dtype, filled):
     assert filled == [True, True]
 
 
+@pytest.mark.parametrize("shape", [(300 * SIZE,), (600, 2, 250)])
+def test_16_bit_input_is_widened_block_by_block(shape):
+    x = np.ones(shape, "float16")[..., : shape[-1] // 2]
+    ma.gelu(x)
+    tracemalloc.start()
+    try:
+        ma.gelu(x)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert x.nbytes < peak < 2 * x.nbytes  # the result, and not once more in float32
+
+
 # The choice that does not branch
 
 
@@ -317,7 +331,7 @@ def test_a_forked_process_has_threads_of_its_own():
     if not child:
         ok = False
         try:
-            ok = np.array_equal(ma.mish(x), wanted, equal_nan=True) and blocks._pool()._threads
+            ok = np.array_equal(ma.mish(x), wanted, equal_nan=True) and blocks._pool().submit(int).result(30) == 0
         finally:
             os._exit(0 if ok else 1)
     assert os.waitpid(child, 0)[1] == 0
@@ -339,6 +353,14 @@ def test_a_formula_of_another_dtype_or_shape_is_left_alone(define, filled):
     x = np.ones(20 * SIZE, "float32")
     assert define(lambda xp, x, /: xp.where(x > 0, 1.0, 0.0))(x).dtype == np.float64
     assert filled == [False]
+
+
+def test_a_formula_of_another_dtype_in_some_blocks_is_left_alone(define, filled):
+    x = np.repeat(np.arange(20.0, dtype="float32"), SIZE)
+    f = define(lambda xp, x, /: xp.astype(x, xp.float64) if x[-1] == 19 else x)
+    np.testing.assert_array_equal(f(x), x)
+    assert f(x).dtype == np.float64
+    assert filled == [False, False]
 
 
 def test_a_parameter_larger_than_the_input_is_left_alone(filled):

@@ -95,29 +95,24 @@ def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
 def _fill(out: np.ndarray, evaluate: Callable[..., Any], operands: Sequence[np.ndarray], size: int) -> bool:
     """Write ``evaluate(*operands)`` into `out` by blocks along the leading axes.
 
-    False if the formula gives another dtype than the input's, or no array of its shape, which blocks would hide.
+    False if a block does not fit, because the formula gives another dtype than the input's or no array of its shape.
     """
     todo = deque(_blocks(operands[0].shape, size))
-
-    def one(index: Index) -> bool:
-        y = evaluate(*(_part(a, index) for a in operands))
-        to = out[index]
-        if np.shape(y) != to.shape or y.dtype != to.dtype:
-            return False
-        to[...] = y
-        return True
+    misfits: list[Index] = []
 
     def work() -> None:
-        with np.errstate(all="ignore"):  # of this thread
-            while todo:
+        with np.errstate(all="ignore"):  # each thread has its own
+            while not misfits:
                 try:
                     index = todo.popleft()
-                except IndexError:  # another thread took it
+                except IndexError:
                     return
-                one(index)
+                y, to = evaluate(*(_part(a, index) for a in operands)), out[index]
+                if np.shape(y) == to.shape and y.dtype == to.dtype:
+                    to[...] = y
+                else:
+                    misfits.append(index)
 
-    if not one(todo.popleft()):
-        return False
     # Nobody waits for a helper that has not begun: the pool may be busy with other callers' blocks.
     helpers = _helpers(work, len(todo) - 1)
     try:
@@ -127,7 +122,7 @@ def _fill(out: np.ndarray, evaluate: Callable[..., Any], operands: Sequence[np.n
         for helper in helpers:
             if not helper.cancel():
                 helper.result()
-    return True
+    return not misfits
 
 
 def _blocks(shape: tuple[int, ...], size: int) -> Iterator[Index]:

@@ -26,7 +26,7 @@ except ImportError:  # who differentiates a call cannot be known then
 Tensor: TypeAlias = tf.Tensor
 Graph: TypeAlias = Callable[..., Tensor]
 
-#: From so many elements on, XLA pays.
+#: From so many elements on, XLA is two to three times as fast; compiling it for less would take long to come back.
 LARGE = 1 << 16
 
 #: At which call with the same dtypes and shapes XLA begins to compile, and how often it does so for one function.
