@@ -12,6 +12,8 @@ from array_api_compat import numpy as namespace
 from multiact.declaration import Array, Axiswise, Distribution, Elementwise
 from multiact.exports import BackendBase, check_generator
 
+from . import blocks
+
 
 class NumPyBackend(BackendBase):
     """Formulas evaluated as they stand; NumPy has no automatic differentiation."""
@@ -44,8 +46,11 @@ class NumPyBackend(BackendBase):
         def call(x: Array, *others: Array) -> Array:
             if not _is_numpy(x):
                 return function.evaluate(array_namespace(x), x, *others)
+            x = np.asarray(x)
             with np.errstate(all="ignore"):
-                return function.evaluate(namespace, np.asarray(x), *others)[()]
+                if x.size < blocks.LARGE:
+                    return function.evaluate(namespace, x, *others)[()]
+                return blocks.elementwise(function, x, others)[()]
 
         return call
 
@@ -53,8 +58,11 @@ class NumPyBackend(BackendBase):
         def call(x: Array, *parameters: Array, **options: int) -> Array:
             if not _is_numpy(x):
                 return function.evaluate(array_namespace(x), x, *parameters, **options)
+            x = np.asarray(x)
             with np.errstate(all="ignore"):
-                return function.evaluate(namespace, np.asarray(x), *parameters, **options)
+                if x.size < blocks.LARGE:
+                    return function.evaluate(namespace, x, *parameters, **options)
+                return blocks.along_axis(function, x, parameters, options)
 
         return call
 

@@ -22,6 +22,7 @@ from multiact.exports import BackendBase, check_generator
 from multiact.functions import build, check_split
 
 from . import namespace
+from .xla import Recurring
 
 Tensor: TypeAlias = tf.Tensor
 
@@ -94,7 +95,7 @@ class TensorFlowBackend(BackendBase):
 
             return _graph(function.name, body, gradient)
 
-        graphs = _Graphs(make)
+        graphs = _Graphs(function.name, make)
 
         def call(*arguments: Array) -> Tensor:
             if missing:
@@ -128,7 +129,7 @@ class TensorFlowBackend(BackendBase):
             def shape(before: tf.TensorShape) -> Any:
                 return before if before.rank is None else function.output_shape(tuple(before), options)
 
-            return _Graphs(make, shape)
+            return _Graphs(function.name, make, shape)
 
         def entry(*arguments: Array, **options: int) -> Tensor:
             key = tuple(options[name] for name in function.options)
@@ -148,12 +149,14 @@ class _Graphs:
 
     def __init__(
         self,
+        name: str,
         make: Callable[[tuple[float | None, ...]], Callable[..., Tensor]],
         shape: Callable[[tf.TensorShape], Any] = lambda before: before,
     ) -> None:
         self._make, self._shape = make, shape
         self._made: dict[tuple[float | None, ...], Callable[..., Tensor]] = {}
         self._constants = 0
+        self._recurring = Recurring(name, compiled)
 
     def __call__(self, arguments: Sequence[Array]) -> Tensor:
         x = _tensor(arguments[0])
@@ -165,9 +168,11 @@ class _Graphs:
         if graph is None:
             dtype = widen(namespace, x).dtype
             return self((x, *(tf.constant(a, dtype) if isinstance(a, float) else a for a in arguments[1:])))
-        y = graph(x, *(_real(a, x) for a in arguments[1:] if not isinstance(a, float)))
-        if not tf.executing_eagerly():
-            y.set_shape(self._shape(x.shape))  # the graph may have been traced for any shape
+        tensors = [x, *(_real(a, x) for a in arguments[1:] if not isinstance(a, float))]
+        if tf.executing_eagerly():
+            return self._recurring.version(graph, tensors)(*tensors)
+        y = graph(*tensors)
+        y.set_shape(self._shape(x.shape))  # the graph may have been traced for any shape
         return y
 
 
@@ -194,7 +199,7 @@ def _graph(
     return traced(graph, reduce_retracing=True)
 
 
-def traced(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+def traced(function: Callable[..., Any], **options: Any) -> Any:
     """`function` as a tf.function, without the warning that it is traced often.
 
     TensorFlow counts by code object, and ours share theirs: it would warn of the first call of every new function.
@@ -202,6 +207,11 @@ def traced(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     graph = tf.function(function, autograph=False, **options)
     graph._omit_frequent_tracing_warning = True
     return graph
+
+
+def compiled(graph: Any) -> Callable[..., Tensor]:
+    """A graph function compiled by XLA, for each shape anew."""
+    return traced(graph.python_function, jit_compile=True)  # type: ignore[no-any-return]
 
 
 def _guard(function: Elementwise, argument: str) -> Callable[[Tensor], Tensor]:
