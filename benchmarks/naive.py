@@ -125,7 +125,7 @@ def _program(activation: Activation, parameters: Mapping[str, float]) -> tuple[s
     axis = function.fixed_axis if isinstance(function, Axiswise) else None
     program = _Program(-1 if axis is None else axis)
     inputs = (*_INPUTS[activation.kind], *(p.name for p in activation.parameters if p.random and p.default is None))
-    scope = {p.name: parameters.get(p.name, p.default) for p in activation.parameters}
+    scope: dict[str, Any] = {p.name: parameters.get(p.name, p.default) for p in activation.parameters}
     scope |= {"pi": math.pi, "nan": math.nan, **{o.name: o.default for o in activation.options}}
     scope |= {name: _Name(name) for name in inputs}
     result = program.value(ast.parse(activation.definition, mode="eval").body, scope)

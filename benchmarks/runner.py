@@ -39,6 +39,7 @@ Advance = Callable[[str, int, int], None]
 BACKENDS = ("torch", "jax", "tensorflow", "numpy")
 KERAS = ("keras-torch", "keras-jax", "keras-tensorflow")
 SIZES = (64, 16384, 1 << 20)
+#: Of activations; networks and first calls are measured in the first alone.
 DTYPES_TIMED = ("float32", "bfloat16")
 #: The same devices under the names that frameworks give them.
 DEVICES = {"cuda": ("cuda", "gpu"), "gpu": ("gpu", "cuda")}
@@ -254,7 +255,7 @@ def request(
     return Request(
         found,
         chosen,
-        tuple(dict.fromkeys(dtypes)) or DTYPES_TIMED,
+        tuple(dict.fromkeys(dtypes)) or (DTYPES_TIMED if measurement == "activations" else DTYPES_TIMED[:1]),
         tuple(dict.fromkeys(modes)) or None,
         tuple(dict.fromkeys(sizes)) or SIZES,
         tuple(dict.fromkeys(directions)) or DIRECTIONS,
@@ -339,7 +340,9 @@ class Backend:
         arrays = catalogue.arrays(activation, case.size)
         placed: dict[str, Any] = {"dtype": case.dtype, "device": device}
         how = {**placed, "direction": case.direction, "mode": case.mode}
-        runs, results, why = {}, {}, [made["why"]]
+        runs: dict[str, Callable[[], Any]] = {}
+        results: dict[str, list[np.ndarray]] = {}
+        why: list[str] = [made["why"]]
         for name in ("ours", "native", "naive"):
             if name in made:
                 try:
@@ -349,7 +352,7 @@ class Backend:
                 except Exception as error:
                     if name == "ours":
                         raise
-                    why.append(f"{name}: {_what(error)}")
+                    why.append(f"{name}: {error if isinstance(error, NotImplementedError) else _what(error)}")
         shares = {n: difference(results["ours"], r, case.dtype) for n, r in results.items() if n != "ours"}
         reshaped = results["ours"][0].shape != arrays[0].shape
         results.clear()
@@ -368,7 +371,7 @@ class Backend:
                     if case.direction != "forward":
                         saved = harness.saved_bytes(made[name], arrays, mode=case.mode, **placed)
                         figures[f"{prefix}saved_bytes"] = saved
-        return replace(row, **figures, setting=made["setting"], reason="; ".join(filter(None, why)))
+        return replace(row, **figures, setting=made["setting"], reason=" | ".join(filter(None, why)))
 
     def _figures(
         self, times: Mapping[str, Times], row: Row, shares: Mapping[str, float], why: list[str]
