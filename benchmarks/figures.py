@@ -25,7 +25,7 @@ def require() -> None:
     """Raise `MultiactError` when matplotlib is missing."""
     if importlib.util.find_spec("matplotlib") is None:
         raise MultiactError(
-            "plots need matplotlib, which is not installed. Install it with: pip install 'multiact[bench]'"
+            "plots need matplotlib, which is not installed. Install it with: pip install 'multiact[plot]'"
         )
 
 

@@ -205,7 +205,8 @@ def _networks(rows: Sequence[Row]) -> Table:
         figures = [number(r[k] and 1e3 * r[k]) for k in ("seconds", "native_seconds", "identity_seconds")]
         share = "-" if r["share"] is None else f"{r['share']:.0%}"
         where = f"{r['backend']} {r['mode']}"
-        table.add_row(r["network"].replace("_", " "), r["activation"], where, r["dtype"], *figures, share)
+        name = r["network"].replace("_", " ")
+        table.add_row(name, r["activation"], where, SHORT[r["dtype"]], *figures, share)
     return table
 
 

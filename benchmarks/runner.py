@@ -434,7 +434,7 @@ def plan(harness: Timed, asked: Request) -> list[Any]:
         return list(
             catalogue.cases(harness, asked.activations, asked.modes, asked.dtypes, asked.sizes, asked.directions)
         )
-    modes = [m for m in MODES if m in harness.timed_modes and (asked.modes is None or m in asked.modes)]
+    modes = [m for m in MODES if m in harness.network_modes and (asked.modes is None or m in asked.modes)]
     dtypes = [d for d in asked.dtypes if d in harness.dtypes]
     return [(n, a, m, d) for n in NETWORKS for m in modes for d in dtypes for a in asked.activations]
 
@@ -510,7 +510,7 @@ def first_worker(name: str, asked: Request, case: Case, folder: str, channel: An
         activation = get(case.activation)
         arrays = catalogue.arrays(activation, case.size)
         harness.runner(_unchanged, arrays[:1], dtype=case.dtype, device=device)()  # wakes the framework up
-        found: dict[str, Any] = {"import_seconds": loaded}
+        found: dict[str, Any] = {"import_seconds": loaded, "versions": dict(harness.versions())}
         began = time.perf_counter()
         function = catalogue.ours(harness, activation, catalogue.given(activation))
         how: dict[str, Any] = {"direction": case.direction, "mode": case.mode, "dtype": case.dtype, "device": device}
@@ -527,8 +527,11 @@ def first_worker(name: str, asked: Request, case: Case, folder: str, channel: An
         channel.send({"reason": _what(error)})
 
 
-def first_calls(asked: Request, advance: Advance) -> Iterator[FirstRow]:
-    """The first calls of each activation on each backend and in each mode, with a cold cache and then with a warm one."""
+def first_calls(asked: Request, versions: dict[str, str], advance: Advance) -> Iterator[FirstRow]:
+    """The first calls of each activation on each backend and in each mode, with a cold cache and then with a warm one.
+
+    `versions` is given those of the frameworks.
+    """
     modes = asked.modes or MODES
     todo = [(b, a, m, d) for b in asked.backends for m in modes for d in asked.dtypes for a in asked.activations]
     size = max(asked.sizes)
@@ -542,6 +545,7 @@ def first_calls(asked: Request, advance: Advance) -> Iterator[FirstRow]:
                 found = _first(backend, asked, case, folder)
                 if not found:
                     break
+                versions |= found.pop("versions", {})
                 yield FirstRow(**asdict(case), backend=backend, device=asked.device, cache=cache, **found)
 
 
@@ -635,7 +639,7 @@ def run(asked: Request, *, advance: Advance = lambda what, done, total: None) ->
     started = time.perf_counter()
     try:
         if asked.measurement == "first_calls":
-            for row in first_calls(asked, advance):
+            for row in first_calls(asked, report.environment["versions"], advance):
                 report.add(row)
         else:
             _run_backends(asked, report, advance)

@@ -181,6 +181,11 @@ class Timed(Harness, Protocol):
         """The modes that can be timed, of "eager", "compiled" and "xla"."""
         ...
 
+    @property
+    def network_modes(self) -> tuple[str, ...]:
+        """The modes in which there are networks; see `network`."""
+        ...
+
     def hardware(self, device: str) -> Mapping[str, Any]:
         """For the environment of a report: "threads" on the CPU, the "model" of another device."""
         ...
@@ -280,7 +285,7 @@ class Timed(Harness, Protocol):
 
         Raises
         ------
-        NotImplementedError : the framework has no such network here.
+        NotImplementedError : there is none in this mode.
         """
         ...
 

@@ -58,6 +58,7 @@ class JaxTiming:
     """The part of the harness that the benchmarks alone use. "eager" is outside jax.jit, "compiled" all in one jax.jit."""
 
     timed_modes = ("eager", "compiled")
+    network_modes = ("compiled",)
 
     def hardware(self, device: str) -> Mapping[str, Any]:
         return {} if device == "cpu" else {"model": jax.devices(device)[0].device_kind}

@@ -16,6 +16,7 @@ class KerasTiming:
     """The part of the harness that the benchmarks alone use."""
 
     _below: Timed
+    network_modes: tuple[str, ...] = ()
 
     @property
     def timed_modes(self) -> tuple[str, ...]:

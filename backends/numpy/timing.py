@@ -27,6 +27,7 @@ class NumPyTiming:
     """The part of the harness that the benchmarks alone use. Backward is the declared derivative times the cotangent."""
 
     timed_modes = ("eager",)
+    network_modes: tuple[str, ...] = ()
 
     if TYPE_CHECKING:
 

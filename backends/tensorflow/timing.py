@@ -33,6 +33,7 @@ class TensorFlowTiming:
     """The part of the harness that the benchmarks alone use: outside a tf.function, inside one, and inside one under XLA."""
 
     timed_modes = ("eager", "compiled", "xla")
+    network_modes: tuple[str, ...] = ()
 
     def hardware(self, device: str) -> Mapping[str, Any]:
         if device == "cpu":

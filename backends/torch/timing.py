@@ -12,6 +12,7 @@ import torch
 
 import multiact.timing
 from multiact.declaration import Activation
+from multiact.errors import MultiactError
 
 Tensor: TypeAlias = torch.Tensor
 Function = Callable[..., Tensor]
@@ -27,6 +28,7 @@ class TorchTiming:
     """The part of the harness that the benchmarks alone use."""
 
     timed_modes = ("eager", "compiled")
+    network_modes = timed_modes
 
     if TYPE_CHECKING:
 
@@ -133,11 +135,25 @@ class TorchTiming:
         import multiact.backends.torch as module
 
         build_kernels, kernels = (getattr(module, name, None) for name in ("build_kernels", "kernels"))
-        names = [a.name for a in activations if a.kind != "axiswise"]
-        if build and build_kernels is not None and names:
-            build_kernels(*names, dtypes=tuple(dtypes), device=device)
-        elif not build and kernels is not None:
+        if build_kernels is None or kernels is None:
+            return
+        if not build:
             kernels("native")
+            return
+
+        def built(chosen: Sequence[Activation], **parameters: float) -> None:
+            try:
+                build_kernels(*[a.name for a in chosen], dtypes=tuple(dtypes), device=device, **parameters)
+            except MultiactError:  # there can be no kernel of one of them
+                for a in chosen if len(chosen) > 1 else ():
+                    built([a], **parameters)
+
+        given = {a: dict(a.examples[0]) for a in activations if a.examples and _incomplete(a)}
+        usual = [a for a in activations if not _incomplete(a)]
+        if usual:
+            built(usual)
+        for a, parameters in given.items():
+            built([a], **parameters)
 
     def use_cache(self, folder: str) -> None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
@@ -164,6 +180,11 @@ class TorchTiming:
             return torch.autograd.grad(function(x).sum(), wanted)
 
         return run
+
+
+def _incomplete(activation: Activation) -> bool:
+    """Whether it needs a parameter that has no default."""
+    return any(p.default is None for p in activation.parameters)
 
 
 def _wait(result: Any) -> None:
