@@ -8,7 +8,7 @@ WORKERS ?= 2
 # pip compiles nothing, Python what is imported: half of the time of setting up. It must be allowed to keep it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup conformance quick accuracy test lint types stubs wheel-check clean
+.PHONY: setup conformance quick accuracy bench bench-page test lint types stubs wheel-check clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,15 @@ quick: $(STAMP)
 accuracy: conformance
 	$(BIN)/multiact conformance --native --json build/native.json || test $$? = 1
 	$(BIN)/multiact accuracy build/conformance.json build/native.json --markdown docs/accuracy.md
+
+# Hours, most of them compiling. Nothing else should run on the machine.
+bench: $(STAMP)
+	@mkdir -p build
+	$(BIN)/multiact bench --json build/bench.json --plot build/bench.png
+
+# docs/performance.md and its drawings from the reports in the repository.
+bench-page: $(STAMP)
+	$(BIN)/multiact bench-page benchmarks/results/*.json
 
 test: lint types
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

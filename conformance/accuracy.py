@@ -16,6 +16,7 @@ from rich.console import Console
 from multiact import measured
 from multiact.declaration import DTYPES
 from multiact.errors import MultiactError
+from multiact.files import check_writable
 from multiact.registry import get
 
 from . import report
@@ -202,7 +203,7 @@ def accuracy(
             return
         kept = {k: environment[k] for k in ("date", "python", "machine", "processor", "cores", "versions", "multiact")}
         for path in filter(None, (data, markdown)):
-            report.check_writable(path)
+            check_writable(path)
         lines = ",\n".join(json.dumps([row[k] for k in (*KEYS, *FIGURES)], allow_nan=False) for row in found)
         columns = json.dumps([*KEYS, *FIGURES])
         report.write(data, f'{{"environment": {json.dumps(kept)},\n"columns": {columns},\n"rows": [\n{lines}\n]}}\n')

@@ -21,10 +21,11 @@ from rich.table import Table
 from multiact import dispatch
 from multiact.declaration import DTYPES, Activation, Elementwise
 from multiact.errors import MultiactError
+from multiact.files import check_writable
+from multiact.progress import progress
 
 from . import autodiff, cases, oracle, points, purity, report, runner
 from .own import FileError, Own, forget, load
-from .progress import progress
 from .runner import Row
 
 #: Eager and compiled, in the two dtypes that stand for all, and what the frameworks make of the formulas alone.
@@ -793,7 +794,7 @@ def check(
     console, errors = Console(markup=False, highlight=False), Console(stderr=True)
     try:
         if json is not None:
-            report.check_writable(json)
+            check_writable(json)
         with progress(errors) as advance:
             processes = max(1, min(2, os.cpu_count() or 1))
             environment, results = check_file(

@@ -10,11 +10,12 @@ import typer
 from rich.console import Console
 
 from multiact.errors import MultiactError
+from multiact.files import check_writable
+from multiact.progress import progress
 
 from . import report, runner
 from .cases import Effort
 from .oracle import OracleError
-from .progress import progress
 
 
 def conformance(
@@ -55,7 +56,7 @@ def conformance(
         effort: Effort = "quick" if quick else "full" if full else "usual"
         asked = runner.request(backend or (), activation or (), dtype or (), mode or (), device, native, effort, fresh)
         for path in filter(None, (json, html)):
-            report.check_writable(path)
+            check_writable(path)
         with progress(errors) as advance:
             environment, rows = runner.run(asked, advance=advance, processes=max(1, min(2, os.cpu_count() or 1)))
     except (MultiactError, OracleError, OSError) as error:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from multiact.files import replacing
+from multiact.files import write
 
 from .runner import Row, as_json
 
@@ -192,33 +190,6 @@ def page(environment: Mapping[str, Any], rows: Sequence[Row]) -> str:
         data=json.dumps(shown, separators=(",", ":"), allow_nan=False).replace("</", "<\\/"),
         names=json.dumps({"activations": activations, "backends": backends}).replace("</", "<\\/"),
     )
-
-
-def check_writable(path: Path) -> None:
-    """Raise OSError, saying why, when a file cannot be written there; called before anything takes long.
-
-    Raises
-    ------
-    OSError : the folder does not exist, is not a folder, or cannot be written to, or the path is a folder.
-    """
-    folder = path.parent
-    if path.is_dir():
-        raise IsADirectoryError(f"cannot write {path}: it is a folder. Give the name of a file.")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: there is no folder {folder}. Create it first.")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise PermissionError(f"cannot write {path}: {error.strerror or error}.") from None
-    if path.exists() and not os.access(path, os.W_OK):
-        raise PermissionError(f"cannot write {path}: the file is read-only.")
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole: under another name, then renamed."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, environment: Mapping[str, Any], rows: Sequence[Row]) -> None:

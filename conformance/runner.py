@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import importlib
 import importlib.util
 import math
 import multiprocessing
@@ -29,6 +28,8 @@ import multiact
 from multiact.declaration import DTYPES, Budget
 from multiact.dispatch import BUILTIN, backend_names, installed, require
 from multiact.errors import BackendNotAvailableError, MultiactError, ParameterError
+from multiact.harnesses import expand, needed
+from multiact.harnesses import load as load_harness
 from multiact.natives import frameworks, room
 from multiact.protocols import BatchCompiler, Harness
 from multiact.registry import get, names
@@ -40,7 +41,6 @@ from .kept import Kept
 from .points import FORMATS
 
 MODES = ("eager", "compiled", "xla", "vmapped", "reverse", "forward", "second", *catalogue.ON_REQUEST, "autodiff")
-KERAS = ("torch", "jax", "tensorflow")
 #: How many functions a `BatchCompiler` compiles at once.
 BATCH = 12
 #: How many places are listed where a case is wrong.
@@ -116,20 +116,9 @@ class RequestError(ParameterError):
 # What was asked for
 
 
-def _expand(name: str) -> list[str]:
-    """The backends that a name stands for."""
-    if name == "keras":
-        return [f"keras-{below}" for below in KERAS if installed(below)]
-    return [name]
-
-
 def peers() -> list[str]:
     """Frameworks on which nothing of ours is judged, but their own activations can be."""
     return [n for n in frameworks() if n not in (*BACKENDS, "keras")]
-
-
-def _frameworks(name: str) -> tuple[str, ...]:
-    return ("keras", name.removeprefix("keras-")) if name.startswith("keras") else (name,)
 
 
 def request(
@@ -159,18 +148,18 @@ def request(
             )
         if name not in known:
             raise BackendNotAvailableError(f"no backend is named {name!r}. There are: {', '.join(sorted(known))}.")
-        for framework in _frameworks(name):
+        for framework in needed(name):
             if framework not in peers():
                 require(framework)
             elif not _present(framework):
                 raise BackendNotAvailableError(f"{name} is not installed. Install it with: pip install {name}")
     if not backends:
-        backends = [n for n in known if n != "keras" and all(map(_present, _frameworks(n)))]
+        backends = [n for n in known if n != "keras" and all(map(_present, needed(n)))]
     for given, accepted, what in ((dtypes, DTYPES, "dtype"), (modes, MODES, "mode")):
         for name in given:
             if name not in accepted:
                 raise RequestError(f"no {what} is named {name!r}. There are: {', '.join(accepted)}.")
-    chosen = dict.fromkeys(b for name in backends for b in _expand(name))
+    chosen = dict.fromkeys(b for name in backends for b in expand(name))
     return Request(
         tuple(chosen),
         tuple(dict.fromkeys(get(n).name for n in activations)) or tuple(names()),
@@ -189,20 +178,6 @@ def _present(framework: str) -> bool:
     if framework in peers():
         return importlib.util.find_spec(room(framework).PACKAGE.partition(".")[0]) is not None
     return installed(framework)
-
-
-def load_harness(name: str) -> Harness:
-    """The harness of a backend, in this process. For Keras the process must not have loaded it on another framework."""
-    if name.startswith("keras-"):
-        below = name.removeprefix("keras-")
-        os.environ["KERAS_BACKEND"] = below
-        name = "keras"
-    if name in BUILTIN:
-        require(name)
-    if name in BUILTIN or name in peers():
-        return cast(Harness, importlib.import_module(f"multiact.backends.{name}.harness").harness)
-    module = type(multiact.dispatch.backend(name)).__module__.rpartition(".")[0]
-    return cast(Harness, importlib.import_module(f"{module}.harness").harness)
 
 
 # One case

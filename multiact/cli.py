@@ -26,6 +26,14 @@ ELSEWHERE = {
         "multiact.conformance.check:check",
         "Check activations of your own, declared in a Python file, before they are trusted.",
     ),
+    "bench": (
+        "multiact.benchmarks.command:bench",
+        "Time every activation on every backend, beside the framework's own and a copy.",
+    ),
+    "bench-page": (
+        "multiact.benchmarks.command:bench_page",
+        "Publish reports of the benchmark as a page with drawings.",
+    ),
     "translate": (
         "multiact.translation_command:translate_command",
         "Say what a framework's own activation is in another framework, and what differs.",

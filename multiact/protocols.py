@@ -173,6 +173,124 @@ class Harness(Protocol):
 
 
 @runtime_checkable
+class Timed(Harness, Protocol):
+    """A harness whose framework can be timed. What is timed runs on arrays that lie on the device, and converts nothing."""
+
+    @property
+    def timed_modes(self) -> tuple[str, ...]:
+        """The modes that can be timed, of "eager", "compiled" and "xla"."""
+        ...
+
+    @property
+    def network_modes(self) -> tuple[str, ...]:
+        """The modes in which there are networks; see `network`."""
+        ...
+
+    def hardware(self, device: str) -> Mapping[str, Any]:
+        """For the environment of a report: "threads" on the CPU, the "model" of another device."""
+        ...
+
+    def operation(self, name: str) -> Callable[..., Array]:
+        """The framework's own exp, log, sqrt, sin, cos, tan, atan, tanh, log1p, expm1, erf, erfc, where, full_like, sum, max
+        or concat, called as in the array API standard.
+
+        Raises
+        ------
+        NotImplementedError : the framework has none.
+        """
+        ...
+
+    def runner(
+        self,
+        call: Callable[..., Array],
+        arrays: Sequence[np.ndarray],
+        *,
+        direction: str = "forward",
+        mode: str = "eager",
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> Callable[[], tuple[Array, ...]]:
+        """A function without arguments that runs `call` once, on arrays put on the device before.
+
+        Parameters
+        ----------
+        direction : "forward" for the value; "forward_backward" for the value and the gradients of all arguments, with a
+            cotangent of ones that is given as an array, in the way usual in the framework.
+
+        Returns
+        -------
+        function : gives (value, *gradients), which need not be computed yet when it returns; see `seconds`.
+        """
+        ...
+
+    def copier(
+        self, arrays: Sequence[np.ndarray], *, direction: str = "forward", dtype: str = "float32", device: str = "cpu"
+    ) -> Callable[[], tuple[Array, ...]]:
+        """A function that only moves the bytes which `runner` has to move at least, with operations of the framework.
+
+        Forward: all arguments are read, one array is written. Backward: all arguments and the cotangent are read, and as
+        many arrays as arguments are written.
+        """
+        ...
+
+    def seconds(self, run: Callable[[], Any], calls: int, device: str = "cpu") -> float:
+        """How long one of so many calls takes, until its result is computed; by the clock of the device if it has one."""
+        ...
+
+    def values(self, x: Array) -> np.ndarray:
+        """An array as float64."""
+        ...
+
+    def saved_bytes(
+        self,
+        call: Callable[..., Array],
+        arrays: Sequence[np.ndarray],
+        *,
+        mode: str = "eager",
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> int | None:
+        """The size of what the forward pass keeps for the backward pass; None where the framework does not tell."""
+        ...
+
+    def peak_bytes(self, run: Callable[[], Any], device: str = "cpu") -> int | None:
+        """The most memory held at a time beside the arguments, for a function that `runner` made; None where nobody tells."""
+        ...
+
+    def prepare(self, activations: Sequence[Activation], dtypes: Sequence[str], device: str, build: bool) -> None:
+        """Called once before anything is timed: build the kernels of these activations, or see to it that none are used."""
+        ...
+
+    def use_cache(self, folder: str) -> None:
+        """Keep in this folder what the framework compiles, from now on; called before anything is compiled."""
+        ...
+
+    def network(
+        self,
+        name: str,
+        activation: Callable[[Array], Array],
+        *,
+        mode: str = "eager",
+        dtype: str = "float32",
+        device: str = "cpu",
+        shape: Mapping[str, int],
+    ) -> Callable[[], Any]:
+        """A function that runs a network forward and backward once, for the gradients of its weights and its input.
+
+        Parameters
+        ----------
+        name : "feed_forward", a block of a transformer: x + W2 f(W1 x), with the shape tokens, width, hidden;
+            "convolutional": three 3 by 3 convolutions, each followed by f, the last two with stride 2, then the mean over
+            places and a linear layer, with the shape images, side, channels, classes.
+
+        Raises
+        ------
+        NotImplementedError : there is none in this mode.
+        """
+        ...
+
+
+@runtime_checkable
 class BatchCompiler(Protocol):
     """A harness whose compiler takes so long to start that several calls had better be compiled at once."""
 

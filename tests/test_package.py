@@ -103,6 +103,7 @@ def test_the_core_depends_on_numpy_and_array_api_compat_alone():
         "cli.py": {"typer", "rich"},
         "translation_command.py": {"typer", "rich"},
         "plot.py": {"matplotlib"},
+        "progress.py": {"rich"},
         "symbolic.py": {"sympy"},
     }
     for room, inside, path in sources():

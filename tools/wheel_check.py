@@ -59,11 +59,11 @@ def build(folder: Path) -> Path:
 
 
 def walk(folder: Path) -> list[Path]:
-    """Every file below, through links, without caches."""
+    """Every file below, through links, without caches and the results of benchmarks, which stay in the repository."""
     found = []
     for entry in sorted(folder.iterdir()):
         if entry.is_dir():
-            found += [] if entry.name == "__pycache__" else walk(entry)
+            found += [] if entry.name in ("__pycache__", "results") else walk(entry)
         else:
             found.append(entry)
     return found

@@ -17,6 +17,7 @@ from multiact.natives import peers
 from multiact.protocols import Native, Result
 
 from .adapter import backend
+from .timing import JaxTiming
 
 Function = Callable[..., Array]
 
@@ -78,7 +79,7 @@ def _prepared(call: Function, wrt: tuple[int, ...], mode: str, weighted: bool) -
     return jax.jit(jax.vmap(function, in_axes=(0, 0 if weighted else None)) if mode == "vmapped" else function)
 
 
-class JaxHarness:
+class JaxHarness(JaxTiming):
     """JAX, with float64 enabled for the time of an evaluation.
 
     "eager" and "reverse" run outside jax.jit, the other modes inside: "compiled" takes derivatives by reverse mode, and

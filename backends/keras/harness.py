@@ -11,20 +11,21 @@ import keras
 
 from multiact.declaration import DTYPES, Activation, Array
 from multiact.natives import peers
-from multiact.protocols import Harness, Native, Result
+from multiact.protocols import Native, Result, Timed
 
 from .adapter import backend, framework
+from .timing import KerasTiming
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-class KerasHarness:
+class KerasHarness(KerasTiming):
     """Our Layers and Keras' own activations on the framework that this process' Keras runs on."""
 
     def __init__(self) -> None:
         name = framework().name
-        self._below = cast(Harness, importlib.import_module(f"multiact.backends.{name}.harness").harness)
+        self._below = cast(Timed, importlib.import_module(f"multiact.backends.{name}.harness").harness)
         self.name = f"keras-{name}"
         self._functions: dict[Activation, Callable[..., Array]] = {}
         self.dtypes = self._below.dtypes

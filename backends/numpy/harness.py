@@ -12,14 +12,10 @@ from multiact.natives import peers
 from multiact.protocols import Native, Result
 
 from .adapter import backend, namespace
-
-try:
-    import ml_dtypes
-except ImportError:  # an extra of the conformance suite, which NumPy itself does without
-    ml_dtypes = None  # type: ignore[assignment]
+from .timing import NumPyTiming, ml_dtypes, put
 
 
-class NumPyHarness:
+class NumPyHarness(NumPyTiming):
     """Values from the public function, derivatives from the declared formulas: NumPy differentiates nothing itself."""
 
     name = "numpy"
@@ -50,13 +46,12 @@ class NumPyHarness:
         device: str = "cpu",
         directions: Sequence[np.ndarray] | None = None,
     ) -> Result:
-        kind = np.dtype(ml_dtypes.bfloat16) if dtype == "bfloat16" else np.dtype(dtype)
-        own = [np.asarray(a).astype(kind) for a in arrays]
+        own = [put(a, dtype) for a in arrays]
         with np.errstate(all="ignore"):
             if not wrt:
                 result = call(*own)
             else:
-                weights = None if directions is None else [np.asarray(d).astype(kind) for d in directions]
+                weights = None if directions is None else [put(d, dtype) for d in directions]
                 result = self._derivative(call, own, wrt, weights)
             return Result(np.asarray(result).astype(np.float64), str(np.asarray(result).dtype))
 

@@ -14,12 +14,13 @@ from multiact.natives import peers
 from multiact.protocols import Native, Result
 
 from .adapter import backend, traced
+from .timing import TensorFlowTiming, tensor
 
 Tensors = Sequence[tf.Tensor]
 Evaluation = Callable[[Tensors, Tensors], tf.Tensor]
 
 
-class TensorFlowHarness:
+class TensorFlowHarness(TensorFlowTiming):
     """Functions of TensorFlow tensors.
 
     Derivatives by reverse mode come from a GradientTape: inside the tf.function in the modes "compiled" and "xla", inside
@@ -63,8 +64,8 @@ class TensorFlowHarness:
         if device not in self.devices():
             raise ValueError(f"device must be one of {list(self.devices())}. Received: {device!r}.")
         with tf.device(f"/{device.upper()}:0"):
-            tensors = [_tensor(a, dtype) for a in arrays]
-            given = [_tensor(d, dtype) for d in directions or ()]
+            tensors = [tensor(a, dtype) for a in arrays]
+            given = [tensor(d, dtype) for d in directions or ()]
             mapped = tuple(
                 a.ndim > 0 and a.shape[:1] == arrays[0].shape[:1] and a.ndim == arrays[0].ndim for a in arrays
             )
@@ -76,15 +77,10 @@ class TensorFlowHarness:
         return x
 
 
-def _tensor(values: np.ndarray, dtype: str) -> tf.Tensor:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return tf.constant(np.asarray(values).astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype))
-
-
 def _flushes(dtype: str) -> bool:
     """Whether a product that is subnormal is flushed to zero on this machine."""
     smallest = float(ml_dtypes.finfo(tf.as_dtype(dtype).as_numpy_dtype).smallest_normal)
-    product = _tensor(np.full(16, smallest), dtype) * _tensor(np.full(16, 0.5), dtype)
+    product = tensor(np.full(16, smallest), dtype) * tensor(np.full(16, 0.5), dtype)
     return not np.all(product.numpy())
 
 

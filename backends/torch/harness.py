@@ -17,6 +17,7 @@ from multiact.protocols import Native, Result
 
 from .adapter import backend
 from .eager import build_kernels, compilable, kernels
+from .timing import TorchTiming, put
 
 Tensor: TypeAlias = torch.Tensor
 Function = Callable[..., Tensor]
@@ -26,7 +27,7 @@ Key = tuple[Any, ...]
 KEPT = 64
 
 
-class TorchHarness:
+class TorchHarness(TorchTiming):
     """Functions of torch Tensors.
 
     "eager", "second" and "compiled" differentiate with torch.autograd, "reverse" with torch.func.vjp, "forward" with
@@ -79,8 +80,8 @@ class TorchHarness:
         if mode == "compiled" and len(wrt) > 1:
             raise NotImplementedError("torch.compile does not support double backward.")
 
-        tensors = [_put(a, dtype, device) for a in arrays]
-        given = [None] * len(wrt) if directions is None else [_put(d, dtype, device) for d in directions]
+        tensors = [put(a, dtype, device) for a in arrays]
+        given = [None] * len(wrt) if directions is None else [put(d, dtype, device) for d in directions]
         if mode == "compiled":
             result = _by_autograd(self._compile(call, tensors), tensors, wrt, given, record_all=True)
         elif mode == "reverse":
@@ -115,7 +116,7 @@ class TorchHarness:
 
         Most of the time to compile one goes into starting the compiler. A call that cannot be compiled is met alone again.
         """
-        examples = [[_put(np.ones_like(a), dtype, device) for a in arrays] for _, arrays in calls]
+        examples = [[put(np.ones_like(a), dtype, device) for a in arrays] for _, arrays in calls]
         functions = [call for call, _ in calls]
 
         def together(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -175,10 +176,6 @@ def _build(call: Any, x: Tensor) -> None:
 def _key(call: Function, tensors: Sequence[Tensor]) -> Key:
     """What a compiled function is made for."""
     return call, *((t.shape, t.dtype, t.device) for t in tensors)
-
-
-def _put(a: np.ndarray, dtype: str, device: str) -> Tensor:
-    return torch.from_numpy(np.array(a, dtype=np.float64)).to(getattr(torch, dtype)).to(device)
 
 
 def _by_autograd(

@@ -1,0 +1,43 @@
+"""The harnesses of backends by name. Keras has one for each framework below it: keras-torch, keras-jax, keras-tensorflow."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import cast
+
+from .dispatch import BUILTIN, backend, installed, require
+from .natives import frameworks
+from .protocols import Harness
+
+KERAS = ("torch", "jax", "tensorflow")
+
+
+def expand(name: str) -> list[str]:
+    """The backends that a name stands for: keras for Keras on each framework that is installed."""
+    if name == "keras":
+        return [f"keras-{below}" for below in KERAS if installed(below)]
+    return [name]
+
+
+def needed(name: str) -> tuple[str, ...]:
+    """The frameworks that must be installed for a backend."""
+    return ("keras", name.removeprefix("keras-")) if name.startswith("keras") else (name,)
+
+
+def load(name: str) -> Harness:
+    """The harness of a backend, in this process. For Keras the process must not have loaded it on another framework.
+
+    Raises
+    ------
+    BackendNotAvailableError : there is no such backend, or its framework is not installed.
+    """
+    if name.startswith("keras-"):
+        os.environ["KERAS_BACKEND"] = name.removeprefix("keras-")
+        name = "keras"
+    if name in BUILTIN:
+        require(name)
+    if name in BUILTIN or name in frameworks():
+        return cast(Harness, importlib.import_module(f"multiact.backends.{name}.harness").harness)
+    module = type(backend(name)).__module__.rpartition(".")[0]
+    return cast(Harness, importlib.import_module(f"{module}.harness").harness)
