@@ -141,7 +141,8 @@ class TorchTiming:
             build_kernels(*usual, dtypes=dtypes, device=device)
         for a in activations:
             if a not in usual and compilable(a) and a.examples:
-                build_kernels(a, dtypes=dtypes, device=device, **a.examples[0])
+                given: dict[str, Any] = dict(a.examples[0])
+                build_kernels(a, dtypes=dtypes, device=device, **given)
 
     def use_cache(self, folder: str) -> None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
