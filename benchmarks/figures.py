@@ -12,10 +12,12 @@ from typing import Any
 from multiact.errors import MultiactError
 from multiact.plot import COLOURS, save
 
+from .targets import LEFT_OUT
+
 Row = Mapping[str, Any]
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 #: More activations than these are no longer readable on one axis.
-LARGEST = 44
+LARGEST = 50
 #: Whose time is drawn over the size, as far as they were measured.
 SCALED = ("relu", "gelu", "silu", "mish", "softplus", "tanh")
 DIRECTION = {"forward": "forward", "forward_backward": "forward + backward"}
@@ -57,7 +59,7 @@ def _chosen(selection: Selection, figure: Callable[[Row], float | None]) -> tupl
     own = set()
     for row in selection.rows:
         value = figure(row)
-        if value is not None:
+        if value is not None and row["activation"] not in LEFT_OUT:
             values.setdefault(row["activation"], []).append(value)
             if row["native_seconds"] is not None:
                 own.add(row["activation"])
@@ -86,10 +88,8 @@ def _dots(axes: Any, selection: Selection, figure: Callable[[Row], float | None]
     axes.set_xscale("log")
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set_ylim(-0.7, len(names) - 0.3)
-    axes.set_xlabel(label)
+    axes.set_xlabel(f"{label}\n{note}".strip())
     _plain(axes.xaxis)
-    if note:
-        axes.annotate(note, (1, 1.005), xycoords="axes fraction", ha="right", va="bottom", fontsize=8, color="0.4")
 
 
 def _plain(axis: Any) -> None:

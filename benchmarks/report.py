@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from rich.text import Text
 from multiact.errors import MultiactError
 from multiact.files import write
 
-from .runner import Report
+from .runner import Report, Row
 from .targets import Group, Outcome, groups, outcomes
 
-Row = Mapping[str, Any]
+Figures = Mapping[str, Any]
 STYLE = {"met": "green", "fell short": "bold red", "not measured": "dim"}
 DIRECTION = {"forward": "fwd", "forward_backward": "fwd+bwd"}
 SHORT = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
@@ -46,12 +46,33 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
+#: What every row of a file has.
+REQUIRED = (
+    *("activation", "backend", "mode", "dtype", "device", "size", "direction", "seconds", "native_seconds"),
+    *("copy_seconds", "speedup", "of_limit", "saved_bytes"),
+)
+#: Fields that are left out of a file where they are at their default, as most are.
+_OPTIONAL = {"rows": {f.name: f.default for f in fields(Row) if f.name not in REQUIRED}}
+
+
+def _shorter(value: Any, optional: Mapping[str, Any]) -> Any:
+    """Numbers with five digits, which is more than any measurement has, and no fields that say nothing."""
+    if isinstance(value, float):
+        return value if not math.isfinite(value) else float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {k: _shorter(v, {}) for k, v in value.items() if k not in optional or v != optional[k]}
+    if isinstance(value, (list, tuple)):
+        return [_shorter(v, {}) for v in value]
+    return value
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """The content of `as_json` to a file, whole or not at all: a row in a line."""
+    """The content of `as_json` to a file, whole or not at all: a row in a line, without optional fields at their default."""
     parts = []
     for key, value in content.items():
         if isinstance(value, list) and value:
-            lines = ",\n".join(json.dumps(item, allow_nan=False) for item in value)
+            short = (_shorter(item, _OPTIONAL.get(key, {})) for item in value)
+            lines = ",\n".join(json.dumps(item, allow_nan=False) for item in short)
             parts.append(f"{json.dumps(key)}: [\n{lines}\n]")
         else:
             parts.append(f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}")
@@ -68,6 +89,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         found = {key: content[key] for key in ("environment", "rows", "networks", "first_calls")}
+        found["rows"] = [{**_OPTIONAL["rows"], **row} for row in found["rows"]]
         for row in found["rows"]:
             row["backend"], row["seconds"], row["native_seconds"], row["size"]
         found["environment"]["date"], found["environment"]["versions"]
@@ -107,7 +129,7 @@ def sizes(size: int) -> str:
 
 def print_report(console: Console, content: Mapping[str, Any], hint: str = "") -> None:
     """Tables of all that was measured, as far as they can be read; then how far it is from the targets."""
-    rows: Sequence[Row] = content["rows"]
+    rows: Sequence[Figures] = content["rows"]
     if rows:
         measured = [r for r in rows if r["seconds"] is not None]
         found = groups(measured)
@@ -141,7 +163,7 @@ def environment(about: Mapping[str, Any]) -> str:
     return f"{about['model'] or about['device']}, {about['cores']} cores{count}; {versions}; {about['date'][:16]}"
 
 
-def _of(rows: Iterable[Row], group: Group) -> list[Row]:
+def _of(rows: Iterable[Figures], group: Group) -> list[Figures]:
     return [
         r for r in rows if all(r[k] == getattr(group, k) for k in ("backend", "mode", "dtype", "direction", "size"))
     ]
@@ -154,7 +176,7 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _activations(group: Group, rows: Sequence[Row]) -> Table:
+def _activations(group: Group, rows: Sequence[Figures]) -> Table:
     title = (
         f"{group.backend} {group.mode}, {group.dtype}, {sizes(group.size)} elements, {DIRECTION[group.direction]}, us"
     )
@@ -189,7 +211,7 @@ def _summary(found: Sequence[Group]) -> Table:
     return table
 
 
-def _networks(rows: Sequence[Row]) -> Table:
+def _networks(rows: Sequence[Figures]) -> Table:
     table = _table(
         "networks, forward + backward, ms",
         "network",
@@ -210,7 +232,7 @@ def _networks(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _first_calls(rows: Sequence[Row]) -> Table:
+def _first_calls(rows: Sequence[Figures]) -> Table:
     table = _table(
         "first calls in a fresh process, ms", "activation", "where", "dtype", "cache", "first", "second", "longest"
     )
@@ -220,7 +242,7 @@ def _first_calls(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _print_reasons(console: Console, rows: Sequence[Row]) -> None:
+def _print_reasons(console: Console, rows: Sequence[Figures]) -> None:
     """Each reason once, with how many rows have it."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:

@@ -477,6 +477,17 @@ def test_files_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["rows.json"]
 
 
+def test_a_report_is_read_as_it_was_written(tmp_path):
+    made = {**content(), "targets": []}
+    made["rows"].append({**row("tanh", reason="why"), "seconds": 1 / 3})
+    report.write_json(tmp_path / "rows.json", made)
+    found = report.read(tmp_path / "rows.json")
+    assert found["rows"][-1] == {**made["rows"][-1], "seconds": 0.33333}
+    assert [set(r) for r in found["rows"]] == [set(r) for r in made["rows"]]
+    written = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert all(set(FIELDS) | {"saved_bytes"} <= set(r) for r in written) and "naive_seconds" not in written[0]
+
+
 def test_an_interrupted_run_keeps_what_it_has(monkeypatch):
     def interrupted(asked, report, advance):
         report.add(runner.Row("relu", "numpy", "eager", "float32", "cpu", 64, "forward", seconds=1.0))

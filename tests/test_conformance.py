@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 import multiact
+from multiact import files
 from multiact.conformance import cases, command, report, runner
 
 QUICK = ("relu", "sigmoid", "leaky_relu", "softplus", "glu", "mish")
@@ -157,7 +158,7 @@ def test_output_is_checked_before_the_run(cli, tmp_path, monkeypatch):
     for path, said in ((tmp_path / "no" / "c.html", "there is no folder"), (tmp_path, "it is a folder")):
         found = cli("--backend", "numpy", "--html", str(path))
         assert found.exit_code == 2 and said in found.output.replace("\n", "")
-    monkeypatch.setattr(report.tempfile, "TemporaryFile", _denied)
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", _denied)
     found = cli("--backend", "numpy", "--html", str(tmp_path / "c.html"))
     assert found.exit_code == 2 and "cannot write" in found.output
     assert not list(tmp_path.iterdir())
@@ -169,10 +170,10 @@ def _denied(**kwargs):
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "c.json"
-    report.write(path, "old")
-    monkeypatch.setattr(report.os, "replace", _replaced)
+    files.write(path, "old")
+    monkeypatch.setattr(files.os, "replace", _replaced)
     with pytest.raises(OSError):
-        report.write(path, "new")
+        files.write(path, "new")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
