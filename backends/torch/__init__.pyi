@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from .adapter import backend as backend
+from .eager import build_kernels as build_kernels
+from .eager import kernels as kernels
 from .layers import Gated as Gated
 
 def abs(x: torch.Tensor, /) -> torch.Tensor:
