@@ -127,6 +127,15 @@ def test_kernels_along_an_axis(built):
         torch.testing.assert_close(ma.softmax(small), composed(ma.softmax, small))
 
 
+def test_functions_along_a_fixed_axis_are_composed():
+    """softmax2d has no axis to be told: its last argument is the temperature, also as a Tensor."""
+    x = torch.randn(2, 3, 4, 5)
+    for temperature in (2.0, torch.tensor([[[[2.0]]]])):
+        torch.testing.assert_close(ma.softmax2d(x, temperature=temperature), ma.softmax(x / 2, axis=1))
+    with pytest.raises(ways.KernelError, match="softmax2d"):
+        build_kernels("softmax2d")
+
+
 def test_layouts(built):
     image = torch.randn(3, 5, 7, 11)
     for x in (

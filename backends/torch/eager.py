@@ -259,7 +259,7 @@ class Eager:
 
         self.activation = activation
         self.inputs = 2 if activation.kind == "gated" else 1
-        self.recipe = _recipe(activation)
+        self.recipe = _recipe(activation) if compilable(activation) else None
         if activation.name in NATIVE and registered(activation):
             self._native, dtypes = NATIVE[activation.name]
             self._native_dtypes = frozenset(getattr(torch, name) for name in dtypes)
