@@ -568,7 +568,7 @@ def test_unknown_name():
 # The harness
 
 
-@pytest.mark.parametrize("mode", harness.modes)
+@pytest.mark.parametrize("mode", [m for m in harness.modes if m != "kernels"])  # see test_torch_kernels.py
 @pytest.mark.parametrize("wrt", [(), (0,), (1,), (0, 0)])
 def test_harness_modes_agree(mode, wrt):
     def call(x, beta):

@@ -127,6 +127,17 @@ def test_kernels_along_an_axis(built):
         torch.testing.assert_close(ma.softmax(small), composed(ma.softmax, small))
 
 
+@pytest.mark.parametrize("order", [0, 1])
+def test_conformance_judges_kernels(built, order):
+    from multiact.backends.torch.harness import harness
+    from multiact.conformance import cases, runner
+
+    row = runner.run_case(harness, cases.Case(cases.subjects(ma.get("mish"))[0], "kernels", order, "float32"))
+    assert row.verdict == "pass" and row.points > 1000, row
+    row = runner.run_case(harness, cases.Case(cases.subjects(ma.get("maxout"))[0], "kernels", order, "float32"))
+    assert row.verdict == "skip" and "no kernel can be built of maxout" in row.reason
+
+
 def test_functions_along_a_fixed_axis_are_composed():
     """softmax2d has no axis to be told: its last argument is the temperature, also as a Tensor."""
     x = torch.randn(2, 3, 4, 5)
