@@ -17,10 +17,6 @@ Tensor: TypeAlias = torch.Tensor
 ALL = ("float32", "float64", "float16", "bfloat16")
 
 
-def _leaky(x: Tensor, negative_slope: Any) -> Tensor | None:
-    return F.leaky_relu(x, negative_slope) if type(negative_slope) is float else None
-
-
 def _rrelu(x: Tensor, lower: Any, upper: Any, noise: Any) -> Tensor | None:
     slopes = (lower, upper, noise)
     return F.leaky_relu(x, lower + noise * (upper - lower)) if all(type(s) is float for s in slopes) else None
@@ -48,9 +44,9 @@ NATIVE: dict[str, tuple[Callable[..., Tensor | None], tuple[str, ...]]] = {
     "exponential": (torch.exp, ALL),
     "hard_shrink": (_numbers(F.hardshrink), ALL),
     "hard_tanh": (_numbers(F.hardtanh), ALL),
-    "leaky_relu": (_leaky, ALL),
+    "leaky_relu": (_numbers(F.leaky_relu), ALL),
     "log_sigmoid": (F.logsigmoid, ALL),
-    "prelu": (_leaky, ALL),
+    "prelu": (_numbers(F.leaky_relu), ALL),
     "relu": (F.relu, ALL),
     "relu6": (F.relu6, ALL),
     "rrelu": (_rrelu, ("float32", "float64")),
