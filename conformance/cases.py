@@ -35,9 +35,9 @@ NOISE = (-0.5, -0.375, -0.125, 0.0, 0.25, 0.3125, 0.5)
 #: Of the bit patterns of a 16-bit dtype, all are run with the usual parameters, and one in so many with others and in a
 #: quick run.
 THINNED = 7
-#: Where it takes seconds to compile a function, one activation in so many is compiled in a quick run, and in 16 bits in the
-#: usual one.
-SLOWLY = 9
+#: One activation in so many is run in more dtypes than the others in a usual run, and where it takes seconds to compile a
+#: function it is the one that is compiled in a quick run.
+SAMPLED = 9
 #: Of more parameters than so many, the first and the last are tested in every mode, the others in reverse mode.
 MANY = 6
 #: Modes that are run only when they are asked for: compiled kernels of eager mode, which take seconds each to build.
@@ -268,6 +268,12 @@ def dtypes_of(subject: Subject, dtypes: Sequence[str]) -> list[str]:
     return list(dtypes) if not subject.thin else _thinned(dtypes)
 
 
+def _fewer(dtypes: Sequence[str], *, float64: bool, bfloat16: bool) -> list[str]:
+    """float32, and these two if they are wanted; if only others are among `dtypes`, all of them."""
+    left_out = {"float16", *(["float64"] * (not float64)), *(["bfloat16"] * (not bfloat16))}
+    return [d for d in dtypes if d not in left_out] or list(dtypes)
+
+
 def cases(
     harness: Harness,
     activations: Iterable[Activation],
@@ -286,23 +292,23 @@ def cases(
     dtypes, modes : those asked for; of them the ones the harness has are run. None means all modes but those `ON_REQUEST` and
         "autodiff", which differentiates the formulas by the framework alone, in float64.
     native : the framework's own activations in place of ours.
-    effort : "full" is every dtype in every mode. "usual" has all four in eager and reverse mode and all but float16 in compiled
-        code, and otherwise the two dtypes that stand for all where the same code has been run in all four: in the other
-        modes, in compiled derivatives in parameters, and in all of Keras but eager and reverse mode, since a Layer adds a
-        cast to the function of the framework below, which has rows of its own. "quick" is the usual parameters alone, at
-        some of the points: without `modes`, float32 in eager, reverse and compiled mode (Keras: the first two), and the
-        value in bfloat16. Where the compiler is a `BatchCompiler`, one activation in `SLOWLY` is compiled in "quick", and in "usual" in
-        bfloat16.
+    effort : "full" is every dtype in every mode. "usual" has all four in eager and reverse mode. In the others, where the same
+        formulas are run once more, it has float32, bfloat16 and for second derivatives float64. One activation in `SAMPLED`
+        has float64 in compiled code too; the others have float32 alone where time is short, in torch.compile, and in
+        Keras, whose Layers add a cast to the function of the framework below, which has rows of its own.
+        "quick" is the usual parameters alone, at some of the points: without `modes`, float32 in eager, reverse and
+        compiled mode (Keras: the first two; where the compiler is a `BatchCompiler`, one activation in `SAMPLED` in the
+        last), and the value in bfloat16.
     """
     found = []
     only = "reverse" not in harness.modes
     layers = harness.name.startswith("keras-")
     hurried = effort == "quick" and modes is None
     for number, activation in enumerate(activations):
-        slowly = isinstance(harness, BatchCompiler) and number % SLOWLY > 0
+        slowly, sampled = isinstance(harness, BatchCompiler), number % SAMPLED == 0
         left_out: tuple[str, ...] = ()
         if hurried:  # NumPy judges the second derivatives
-            left_out = ("compiled", "second") if layers or slowly else ("second",)
+            left_out = ("compiled", "second") if layers or slowly and not sampled else ("second",)
         pairs: list[tuple[Subject, Peer | None]]
         if native:
             pairs = native_subjects(harness, activation)
@@ -318,10 +324,10 @@ def cases(
                 orders = plan["all"] if only else plan.get(mode, [])
                 chosen = dtypes_of(subject, dtypes)
                 if effort != "full" and mode not in ("eager", "reverse"):
-                    main = mode in ("compiled", "kernels", "xla", "second") and subject.form != "arrays" and not layers
-                    chosen = [d for d in chosen if d != "float16"] or chosen if main else _thinned(chosen)
-                if effort == "usual" and slowly and mode == "compiled":
-                    chosen = [d for d in chosen if not FORMATS[d].half] or chosen
+                    costly = layers or slowly and mode == "compiled"
+                    code = mode in ("compiled", "kernels", "xla") and sampled
+                    wide = (code or mode == "second") and subject.form != "arrays" and not layers
+                    chosen = _fewer(chosen, float64=wide, bfloat16=sampled or not costly)
                 for dtype in chosen:
                     if dtype in harness.dtypes:
                         short = subject.few and FORMATS[dtype].half  # of these the value alone, once
