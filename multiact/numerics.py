@@ -1,8 +1,10 @@
 """Pieces that several formulas share, in array API arithmetic alone.
 
-Rules that hold here and in the catalogue: ``where`` instead of abs, maximum and minimum across a smooth joint (frameworks
-disagree on their slope at a tie); both branches of a ``where`` finite; arguments clamped before an exponential;
-no subnormal intermediate where the result is normal (XLA and TensorFlow flush them); constants are Python numbers.
+Rules that hold here and in the catalogue: ``where`` instead of maximum and minimum across a smooth joint (frameworks disagree
+on their slope at a tie); both branches of a ``where`` finite; arguments clamped before an exponential; no subnormal
+intermediate where the result is normal (XLA and TensorFlow flush them); constants are Python numbers; what is expensive is
+used few times (XLA evaluates it in a loop of its own if more than 15 ways lead to it from the result), and a comparison once
+(code of Inductor with two selections by the same mask around an exponential takes twice as long).
 """
 
 from __future__ import annotations
@@ -24,13 +26,19 @@ _SHIFT_FACTOR = math.exp(-_SHIFT)
 
 
 def magnitude(xp: Any, x: Array) -> Array:
-    """abs(x), with slope 1 at 0 in every framework."""
-    return xp.where(x >= 0, x, -x)
+    """abs(x), with slope 1 at 0 in every framework; a namespace may have a shorter way."""
+    own = getattr(xp, "magnitude", None)
+    return xp.where(x >= 0, x, -x) if own is None else own(x)
+
+
+def sign(xp: Any, x: Array) -> Array:
+    """1 where x >= 0, else -1."""
+    return xp.where(x >= 0, xp.ones_like(x), -1.0)
 
 
 def clamped(xp: Any, x: Array, bound: float = BIG) -> Array:
-    """`x` limited to [-bound, bound]; NaN stays NaN."""
-    return xp.where(x > bound, bound, xp.where(x < -bound, -bound, x))
+    """`x` limited to [-bound, bound], far from where that changes a result; NaN stays NaN."""
+    return xp.clip(x, -bound, bound)
 
 
 def choose(xp: Any, condition: Array, yes: Array, no: Array, like: Array) -> Array:
@@ -41,6 +49,11 @@ def choose(xp: Any, condition: Array, yes: Array, no: Array, like: Array) -> Arr
 def constant(xp: Any, x: Array, value: float) -> Array:
     """`value` in the shape and dtype of `x`, NaN where `x` is NaN."""
     return xp.where(xp.isnan(x), x, value)
+
+
+def times(factor: Any, x: Array) -> Array:
+    """factor * x, without the work where the factor is the number 1."""
+    return x if isinstance(factor, float) and factor == 1 else factor * x
 
 
 def finite(xp: Any, x: Array) -> Array:
@@ -75,30 +88,39 @@ def off_tie(xp: Any, y: Array, side: float) -> Array:
 class Decay:
     """exp(-a) for a >= 0, and products with it that do not underflow before their result does.
 
+    Parameters
+    ----------
+    factors : bounds of what it is multiplied with. If these are numbers up to 1, no product is larger than exp(-a), and where
+        one is subnormal it may be flushed to zero, which saves work.
+
     Attributes
     ----------
     z : exp(-a). It may be flushed to zero where it is subnormal, which does not matter in sums such as 1 + z.
     """
 
-    def __init__(self, xp: Any, a: Array) -> None:
-        self._xp = xp
-        self._far = a > 2 * _SHIFT
-        self._scaled = xp.exp(xp.where(self._far, _SHIFT - a, -a))
-        self.z = xp.where(self._far, self._scaled * _SHIFT_FACTOR, self._scaled)
-
-    def sum(self, keep: Array, axis: int) -> Array:
-        """The sum of exp(-a) along an axis where `keep` holds, without losing the small terms of a small sum."""
-        xp = self._xp
-        near = xp.sum(xp.where(keep & ~self._far, self._scaled, 0.0), axis=axis, keepdims=True)
-        far = xp.sum(xp.where(keep & self._far, self._scaled, 0.0), axis=axis, keepdims=True)
-        return near + far * _SHIFT_FACTOR
+    def __init__(self, xp: Any, a: Array, *factors: Any) -> None:
+        small = bool(factors) and all(isinstance(f, float) and abs(f) <= 1 for f in factors)
+        far = None if small else xp.where(a > 2 * _SHIFT, _SHIFT, xp.zeros_like(a))
+        self._near = xp.exp(-a if small else far - a)
+        self._unit = None if small else xp.where(a <= 2 * _SHIFT, xp.ones_like(a), _SHIFT_FACTOR)
+        self.z = self._near if small else self._near * self._unit
 
     def times(self, *factors: Array) -> Array:
         """The product of exp(-a) and the factors, multiplied in this order."""
-        product = self._scaled
+        product = self._near
         for factor in factors:
             product = product * factor
-        return self._xp.where(self._far, product * _SHIFT_FACTOR, product)
+        return product if self._unit is None else product * self._unit
+
+
+def growth(xp: Any, u: Array) -> tuple[Array, Array]:
+    """(s, unit), with which the sigmoid of u is unit / (1 + s): s is exp(-u), divided by unit where it would overflow.
+
+    It stays below e^72, beyond which the reciprocal of TensorFlow loses digits, for u > -100 in float32.
+    """
+    shift = 40.0 if is_double(xp, u) else 32.0  # beside exp(shift) the 1 is less than an ulp
+    s = xp.exp(xp.where(u < -2 * shift, -shift - u, -u))
+    return s, xp.where(u >= -2 * shift, xp.ones_like(u), math.exp(-shift))
 
 
 def gumbel(xp: Any, u: Array) -> Array:
@@ -141,21 +163,36 @@ def product(xp: Any, a: Array, x: Array) -> tuple[Array, Array]:
     return a_head * head, a_head * tail + a_tail * x
 
 
-# tanh(x) / x as a rational function of x^2: convergents of Lambert's continued fraction x / (1 + x^2 / (3 + x^2 / (5 + ...))),
-# relative error 6e-10 and 5e-18 for |x| < 0.6.
-_TANH_32 = ((945.0, 105.0, 1.0), (945.0, 420.0, 15.0))
-_TANH_64 = ((2027025.0, 270270.0, 6930.0, 36.0), (2027025.0, 945945.0, 51975.0, 630.0, 1.0))
+# tanh(x / 2) as x times a rational function of x^2, relative error 8e-10 for |x| < 9.1, from where on tanh(x) is 1 in float32;
+# and (tanh(x) - x) / x^3 in powers of x^2, relative error 8e-9 for |x| < 0.65. Interpolated at Chebyshev nodes with Lawson's
+# weights.
+_HALF_TANH = (
+    (0.9999999992380142, 0.032406538129261836, 0.00018520870790661866, 1.4804649177903972e-07, -4.502733602623702e-11),
+    (2.0, 0.23147973774376688, 0.0029937316065564998, 7.283224594820065e-06),
+)
+_TANH_EXCESS = (-0.33333333084274624, 0.13333290775418638, -0.053956354946406784) + (
+    0.021746223592442788,
+    -0.008272554922221113,
+    0.002214995300553516,
+)
+# tanh(x) / x as a rational function of x^2: a convergent of Lambert's continued fraction x / (1 + x^2 / (3 + x^2 / (5 + ...))),
+# relative error 5e-18 for |x| < 0.6.
+_TANH = ((2027025.0, 270270.0, 6930.0, 36.0), (2027025.0, 945945.0, 51975.0, 630.0, 1.0))
 
 
 def tanh(xp: Any, x: Array) -> Array:
-    """tanh from one exponential and one division; within 2 ulp where exp is within 1."""
-    a = magnitude(xp, x)
-    near = a < 0.6
-    v = xp.where(near, a, 0.0)
-    upper, lower = _TANH_64 if is_double(xp, x) else _TANH_32
-    z = xp.exp(-2 * a)
-    y = xp.where(near, v * horner(v * v, upper), 1 - z) / xp.where(near, horner(v * v, lower), 1 + z)
-    return xp.where(x >= 0, y, -y)
+    """tanh, within 2 ulp and never beyond 1; in float32 from t = tanh(x / 2) as 1 - (1 - t)^2 / (1 + t^2), without an exponential."""
+    if is_double(xp, x):
+        v = clamped(xp, x, 20.0)
+        near = (v < 0.6) & (v > -0.6)
+        z, w = xp.exp(-2 * v), xp.where(near, v, 0.0)
+        upper, lower = (horner(w * w, c) for c in _TANH)
+        return xp.where(near, w * upper, 1 - z) / xp.where(near, lower, 1 + z)
+    a = xp.clip(magnitude(xp, x), 0.0, 9.1)
+    q = a * a
+    n, d = a * horner(q, _HALF_TANH[0]), horner(q, _HALF_TANH[1])
+    far = 1 + (n - d) * (d - n) / (n * n + d * d)
+    return sign(xp, x) * xp.where(a < 0.625, a + a * q * horner(q, _TANH_EXCESS), far)
 
 
 def inverse_factorial(k: int) -> float:
@@ -187,7 +224,7 @@ def tanh_excess(xp: Any, x: Array) -> Array:
     inner = sech2(xp, v, 0.5 * (w * w * w) * horner(w * w, _SINH if is_double(xp, x) else _SINH[:7]))
     d = Decay(xp, 2 * xp.where(near, 1.0, a))
     outer = (1 - d.times(d.z + 4 * a)) / ((1 + d.z) * (1 + d.z))
-    return xp.where(near, inner, xp.where(x >= 0, outer, -outer))
+    return xp.where(near, inner, sign(xp, x) * outer)
 
 
 def series(xp: Any, x: Array, coefficients: Callable[[int], float]) -> Array:
@@ -197,10 +234,8 @@ def series(xp: Any, x: Array, coefficients: Callable[[int], float]) -> Array:
 
 def expm1(xp: Any, x: Array) -> Array:
     """exp(x) - 1 for x <= 0. Some compilers take just that for expm1, and lose all digits near 0."""
-    near = x > -1
-    small = xp.where(near, x, 0.0)
-    taylor = small + series(xp, small, inverse_factorial)
-    return xp.where(near, taylor, xp.exp(xp.where(near, -1.0, x)) - 1)
+    small = xp.clip(x, -1.0, None)
+    return xp.where(x > -1, small + series(xp, small, inverse_factorial), xp.exp(x) - 1)
 
 
 # (artanh(s) / s - 1) / s^2 in powers of s^2; for s < 1/3 it adds 2e-9 and 2e-17 less than it should to artanh(s) / s.
@@ -212,6 +247,19 @@ def log1p_loss(xp: Any, x: Array) -> Array:
     c = 2 + x
     s = x / c
     return s * (1 - 2 * (s / c) * horner(s * s, _ARTANH if is_double(xp, x) else _ARTANH[:7]))
+
+
+# ln(1 + x) / x in powers of x, relative error 8e-10 for 0 <= x <= 1. Interpolated as above.
+_LOG1P = (
+    (0.9999999992567383, -0.49999981431997875, 0.3333255957192398, -0.2498727019295847, 0.1989074334993342)
+    + (-0.16105675221101454, 0.1241839901075454, -0.08244123091764785, 0.04147778354105126, -0.013407321245864329)
+    + (0.00203019957517998,)
+)
+
+
+def log1p_ratio(xp: Any, x: Array) -> Array:
+    """ln(1 + x) / x for 0 <= x <= 1, within 2 ulp."""
+    return 1 - log1p_loss(xp, x) if is_double(xp, x) else horner(x, _LOG1P)
 
 
 def log1p(xp: Any, x: Array) -> Array:
@@ -266,10 +314,15 @@ _MILLS_64 = (
 )
 
 
-def normal_tail(xp: Any, a: Array) -> tuple[Array, Decay]:
-    """Phi(-a) for 0 <= a <= 40 as a pair (m, d): it is ``d.times(m)``, with d the decay exp(-a^2 / 2)."""
-    upper, lower = _MILLS_64 if is_double(xp, a) else _MILLS_32
-    return horner(a, upper) / horner(a, lower), Decay(xp, a * a * 0.5)
+#: Beyond this argument the tail of the normal distribution is 0 in every dtype.
+NORMAL_END = 40.0
+
+
+def normal_tail(xp: Any, x: Array) -> tuple[Array, Array, Decay]:
+    """Phi(-|x|) as (a, m, d): it is ``d.times(m)``, with d the decay exp(-x^2 / 2) and a = |x|, at most `NORMAL_END`."""
+    a = xp.clip(magnitude(xp, x), 0.0, NORMAL_END)
+    upper, lower = _MILLS_64 if is_double(xp, x) else _MILLS_32
+    return a, horner(a, upper) / horner(a, lower), Decay(xp, 0.5 * xp.clip(x * x, 0.0, NORMAL_END * NORMAL_END))
 
 
 _PHI_0 = 1 / math.sqrt(2 * math.pi)
@@ -309,7 +362,7 @@ def erf(xp: Any, x: Array) -> Array:
     m, d = erfc_tail(xp, xp.where(near, 0.5, a))
     far = 1 - d.times(m)
     taylor = small * horner(small * small, _ERF if is_double(xp, x) else _ERF[:7])
-    return xp.where(near, taylor, xp.where(x >= 0, far, -far))
+    return xp.where(near, taylor, sign(xp, x) * far)
 
 
 def part(x: Array, axis: int, which: slice) -> Array:

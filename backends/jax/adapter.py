@@ -12,12 +12,14 @@ from jax.custom_derivatives import SymbolicZero
 from multiact.declaration import Array, Axiswise, Elementwise, widen
 from multiact.exports import BackendBase, check_generator
 
+from . import namespace
+
 
 class JaxBackend(BackendBase):
     """Functions of JAX arrays, tracers included."""
 
     name = "jax"
-    namespace = jnp
+    namespace = namespace
 
     def owns(self, x: Any) -> bool:
         return isinstance(x, jax.Array)
@@ -32,7 +34,7 @@ class JaxBackend(BackendBase):
     def register_elementwise(self, function: Elementwise) -> Callable[..., Array]:
         @jax.custom_jvp
         def call(*arguments: Array) -> Array:
-            return function.evaluate(jnp, *arguments)
+            return function.evaluate(namespace, *arguments)
 
         def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
             x = primals[0]
@@ -48,7 +50,7 @@ class JaxBackend(BackendBase):
                 else:
 
                     def along(value: Array, i: int = i) -> Array:
-                        return function(jnp, *wide[:i], value, *wide[i + 1 :])
+                        return function(namespace, *wide[:i], value, *wide[i + 1 :])
 
                     total = total + jax.jvp(along, (wide[i],), (tangent,))[1]
             return call(*primals), total.astype(x.dtype)
@@ -67,13 +69,13 @@ class JaxBackend(BackendBase):
         def make(options: Mapping[str, int]) -> Callable[..., Array]:
             @jax.custom_jvp
             def call(*arguments: Array) -> Array:
-                return function.evaluate(jnp, *arguments, **options)
+                return function.evaluate(namespace, *arguments, **options)
 
             def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
                 dtype = widen(jnp, primals[0]).dtype
                 wide = [p.astype(dtype) for p in primals]
                 directions = [None if isinstance(t, SymbolicZero) else t.astype(dtype) for t in tangents]
-                tangent = function.jvp(jnp, wide, call(*wide), directions, **options)
+                tangent = function.jvp(namespace, wide, call(*wide), directions, **options)
                 return call(*primals), tangent.astype(primals[0].dtype)
 
             call.defjvp(rule, symbolic_zeros=True)

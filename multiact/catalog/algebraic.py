@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..declaration import parameter
-from ..numerics import choose, clamped, finite, magnitude, off_tie, root
+from ..numerics import choose, clamped, finite, magnitude, off_tie, root, sign
 from ..registry import pointwise
 
 
@@ -27,7 +27,7 @@ def _arctan_xx(xp, x, /):
     far, t, q = _folded(xp, x)
     w = 2 * t  # the factor first, since the cube may be subnormal where the result is not
     y = xp.where(far, w * t * t, w) / (q * q)
-    return xp.where(x >= 0, -y, y)
+    return -sign(xp, x) * y
 
 
 pointwise(
@@ -49,7 +49,7 @@ def _asinh(xp, x, /):
     v = xp.where(far, 0.0, a)
     near = xp.log1p(v + v * (v / (1 + root(xp, v))))
     y = xp.where(far, xp.log(xp.where(far, a, 1.0)) + math.log(2), near)
-    return xp.where(x >= 0, y, -y)
+    return sign(xp, x) * y
 
 
 def _asinh_x(xp, x, /):
@@ -60,7 +60,7 @@ def _asinh_x(xp, x, /):
 def _asinh_xx(xp, x, /):
     far, t, q = _folded(xp, x)
     y = xp.where(far, t * t, t) / (xp.sqrt(q) * q)
-    return xp.where(x >= 0, -y, y)
+    return -sign(xp, x) * y
 
 
 pointwise(
@@ -97,7 +97,7 @@ def _isru_xx(xp, x, /, *, alpha):
     w = 3 * s * t
     y = xp.where(far, w * t * t * t, w) / (xp.sqrt(q) * q * q)
     y = xp.where(~far & (q == 1), off_tie(xp, 3 * alpha * magnitude(xp, finite(xp, x)), -1), y)
-    return xp.where(x >= 0, -y, y)
+    return -sign(xp, x) * y
 
 
 def _isru_alpha(xp, x, /, *, alpha):
@@ -181,13 +181,13 @@ pointwise(
 
 def _symlog(xp, x, /):
     y = xp.log1p(magnitude(xp, x))
-    return xp.where(x >= 0, y, -y)
+    return sign(xp, x) * y
 
 
 def _symlog_xx(xp, x, /):
     s = 1 + magnitude(xp, x)
     w = (1 / s) / s
-    return xp.where(x >= 0, -w, w)
+    return -sign(xp, x) * w
 
 
 pointwise(

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..declaration import Budget, parameter
-from ..numerics import Decay, choose, clamped, constant, expm1, inverse_factorial, is_double, series, tail
+from ..numerics import Decay, choose, clamped, constant, expm1, inverse_factorial, is_double, series, tail, times
 from ..registry import pointwise
 from .self_gated import silu
 
@@ -21,12 +21,12 @@ def _negative(xp, x):
 
 def _exp(xp, x, factor):
     """factor * exp(x) for x <= 0."""
-    return Decay(xp, -x).times(factor)
+    return Decay(xp, -x, factor).times(factor)
 
 
 pointwise(
     "elu",
-    lambda xp, x, /, *, alpha: xp.where(x > 0, x, alpha * expm1(xp, _negative(xp, x))),
+    lambda xp, x, /, *, alpha: xp.where(x > 0, x, times(alpha, expm1(xp, _negative(xp, x)))),
     {
         "x": lambda xp, x, /, *, alpha: xp.where(x > 0, 1.0, _exp(xp, _negative(xp, x), alpha)),
         ("x", "x"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, _exp(xp, _negative(xp, x), alpha)),

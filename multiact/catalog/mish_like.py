@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..declaration import Budget, parameter
-from ..numerics import BIG, TIE, Decay, clamped, horner, magnitude, normal_tail, tanh
+from ..numerics import BIG, TIE, Decay, clamped, horner, magnitude, mills, normal_tail, tanh
 from ..registry import pointwise
 from .self_gated import INV_SQRT_2PI
 
@@ -194,8 +194,8 @@ pointwise(
 
 def _phish_parts(xp, x):
     """Where tanh is linear since g = gelu(x) is so small, |x| within bounds, m and d with Phi(-|x|) = m d, and g."""
-    a = clamped(xp, magnitude(xp, x), 40.0)
-    m, d = normal_tail(xp, a)
+    a, _, d = normal_tail(xp, x)
+    m = mills(xp, a)
     return x < -7, a, m, d, clamped(xp, x) * xp.where(x >= 0, 1 - d.times(m), d.times(m))
 
 

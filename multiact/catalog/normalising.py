@@ -1,9 +1,9 @@
 """Functions that normalise along an axis: the softmax family.
 
 With m the maximum along the axis and e = exp(z - m), the sum of e is 1 plus the rest without one maximum. Keeping the rest
-apart keeps the digits of log_softmax where one entry dominates, and so does relating all entries to the first maximum in the
-derivatives. Entries that share an infinite maximum share the probability equally, so a row of -inf gives the uniform
-distribution and no NaN.
+apart keeps the digits of log_softmax where one entry dominates, and so does relating all entries to that one in the
+derivatives. Entries that share an infinite maximum share the probability equally, so a row of
+-inf gives the uniform distribution and no NaN.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from ..declaration import parameter
-from ..numerics import Decay
+from ..numerics import expm1
 from ..registry import axiswise
 
 INF = math.inf
@@ -37,24 +37,17 @@ def nan_rows(xp, x, axis, y):
 
 
 def below_top(xp, z, axis):
-    """z - max, with entries that share an infinite maximum at 0 and the others of their row at -inf; the mask of the maxima."""
-    top, is_top = tops(xp, z, axis)
+    """z - max, with entries that share an infinite maximum at 0 and the others of their row at -inf."""
+    top = xp.max(z, axis=axis, keepdims=True)
     infinite = (top == INF) | (top == -INF)
-    # NaN once more by itself: the maximum of a compiler may have passed over it.
-    apart = xp.where(is_top, 0.0, xp.where(xp.isnan(z), z, -INF))
-    return xp.where(infinite, apart, z) - xp.where(infinite, 0.0, top), is_top
-
-
-def decay(xp, z, axis):
-    """z - max, the mask of the maxima, and exp(z - max)."""
-    shifted, is_top = below_top(xp, z, axis)
-    return shifted, is_top, Decay(xp, -shifted)
+    # Entries are compared with a number of their row that only infinite ones can be equal to.
+    return xp.where(z == xp.where(infinite, top, math.nan), 0.0, z - xp.where(top == -INF, 0.0, top))
 
 
 def probabilities(xp, z, axis):
-    """softmax(z), and the mask of the maxima."""
-    _, is_top, d = decay(xp, z, axis)
-    return d.z / xp.sum(d.z, axis=axis, keepdims=True), is_top
+    """softmax(z)."""
+    e = xp.exp(below_top(xp, z, axis))
+    return e / xp.sum(e, axis=axis, keepdims=True)
 
 
 def first_top(xp, is_top, like, axis):
@@ -63,9 +56,10 @@ def first_top(xp, is_top, like, axis):
     return is_top & (counted == 1)
 
 
-def relative_to(xp, t, first, axis):
-    """t minus its entry at the first maximum. softmax does not see a constant, and the dominant entry drops out of sums."""
-    return xp.where(first, 0.0, t - xp.sum(xp.where(first, t, 0.0), axis=axis, keepdims=True))
+def relative_to(xp, t, one, axis):
+    """t minus its entry where the mask `one` holds, if it does. softmax does not see a constant, and where one entry has
+    nearly the whole it drops out of sums in which it would cancel."""
+    return t - xp.sum(xp.where(one, t, 0.0), axis=axis, keepdims=True)
 
 
 def weighted(xp, p, t):
@@ -98,59 +92,62 @@ def _cotangents(xp, arguments, gz, needed, sign, axis):
     return gx if needed[0] else None, by_temperature
 
 
-def project(xp, y, t, first, axis, q=None):
-    """y * (t - sum(y t)) for y that sum to 1, the Jacobian of softmax applied to t; `first` is the mask of a maximum of y.
+def project(xp, y, t, axis):
+    """y * (t - sum(y t)) for y that sum to 1, the Jacobian of softmax applied to t. It is symmetric."""
+    d = relative_to(xp, t, y > 0.5, axis)
+    for _ in range(2):  # the second time what is left after rounding of what all have in common
+        d = d - xp.sum(weighted(xp, y, d), axis=axis, keepdims=True)
+    return weighted(xp, y, d)
 
-    With `q`, of which y is a multiple, q * (t - sum(y t)). It is symmetric and its rows sum to 0, so the entry at the maximum
-    is minus the sum of the others. Written as Q' K Q, with Q taking the differences to that entry, its transpose is the same
-    computation and as accurate.
-    """
-    d = relative_to(xp, t, first, axis)
-    r = weighted(xp, y if q is None else q, d - xp.sum(weighted(xp, y, d), axis=axis, keepdims=True))
-    others = xp.where(first, 0.0, r)
-    return others - xp.where(first, xp.sum(others, axis=axis, keepdims=True), 0.0)
+
+def _fixed(xp, x, t):
+    """t, and 0 where x is infinite: there a change of x changes nothing."""
+    return xp.where((x == INF) | (x == -INF), 0.0, t)
 
 
 def _softmax(sign):
-    def jacobian(xp, arguments, y, t, axis):
-        _, is_top = tops(xp, _scaled(*arguments, sign), axis)
-        return project(xp, y, t, first_top(xp, is_top, y, axis), axis)
-
     def value(xp, x, temperature, *, axis):
-        return probabilities(xp, _scaled(x, temperature, sign), axis)[0]
+        return probabilities(xp, _scaled(x, temperature, sign), axis)
 
     def jvp(xp, arguments, y, tangents, *, axis):
-        return jacobian(xp, arguments, y, _direction(xp, arguments, tangents, sign, axis), axis)
+        return project(xp, y, _fixed(xp, arguments[0], _direction(xp, arguments, tangents, sign, axis)), axis)
 
     def vjp(xp, arguments, y, cotangent, needed, *, axis):
-        return _cotangents(xp, arguments, jacobian(xp, arguments, y, cotangent, axis), needed, sign, axis)
+        gz = _fixed(xp, arguments[0], project(xp, y, cotangent, axis))
+        return _cotangents(xp, arguments, gz, needed, sign, axis)
 
     return {"value": value, "jvp": jvp, "vjp": vjp}
 
 
+#: The unit of a sum of small terms, among which those that are subnormal count.
+_UNIT = 2.0**-46
+
+
 def _log_softmax_value(xp, x, temperature, *, axis):
-    shifted, is_top, d = decay(xp, _scaled(x, temperature, 1), axis)
-    several = d.sum(is_top, axis)
-    # TensorFlow's optimiser takes a constant 1 out of the sum, and with it the digits of small rests.
-    rest = d.sum(~is_top, axis) + (several - xp.where(several > 0, xp.ones_like(several), 0.0))
-    return shifted - xp.log1p(rest)
+    shifted = below_top(xp, _scaled(x, temperature, 1), axis)
+    far = shifted < -64
+    e = xp.exp(xp.where(far, shifted + 32, shifted)) * xp.where(
+        far, math.exp(-32) / _UNIT, xp.ones_like(shifted) / _UNIT
+    )
+    rest = _UNIT * xp.sum(xp.where(shifted == 0, 0.0, e), axis=axis, keepdims=True)
+    total = xp.sum(xp.exp(shifted), axis=axis, keepdims=True)  # in which the digits of a small rest are lost
+    return shifted - xp.log1p(xp.where(total > 1.5, total - 1, rest))
 
 
 def _log_softmax_jvp(xp, arguments, y, tangents, *, axis):
-    p, is_top = probabilities(xp, _scaled(*arguments, 1), axis)
-    first = first_top(xp, is_top, p, axis)
-    d = relative_to(xp, _direction(xp, arguments, tangents, 1, axis), first, axis)
+    p = xp.exp(y)
+    d = relative_to(xp, _direction(xp, arguments, tangents, 1, axis), p > 0.5, axis)
     return d - xp.sum(weighted(xp, p, d), axis=axis, keepdims=True)
 
 
 def _log_softmax_vjp(xp, arguments, y, cotangent, needed, *, axis):
-    # g - p sum(g), the entry at the maximum from the others: there p may be nearly 1.
-    p, is_top = probabilities(xp, _scaled(*arguments, 1), axis)
-    first = first_top(xp, is_top, p, axis)
-    total = xp.sum(xp.where(first, 0.0, cotangent), axis=axis, keepdims=True)
-    top = xp.sum(xp.where(first, cotangent, 0.0), axis=axis, keepdims=True)
-    complement = xp.sum(xp.where(first, 0.0, p), axis=axis, keepdims=True)
-    gz = xp.where(first, complement * top - (1 - complement) * total, cotangent - p * (total + top))
+    # g - p sum(g), which would cancel where p is nearly 1: there (1 - p) g - p (sum(g) - g).
+    p = xp.exp(y)
+    one = p > 0.5
+    others = xp.sum(xp.where(one, 0.0, cotangent), axis=axis, keepdims=True)
+    top = xp.sum(xp.where(one, cotangent, 0.0), axis=axis, keepdims=True)
+    complement = -expm1(xp, xp.where(one, y, -1.0))
+    gz = xp.where(one, complement * top - p * others, cotangent - p * (others + top))
     return _cotangents(xp, arguments, gz, needed, 1, axis)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..declaration import parameter
-from ..numerics import choose, constant, magnitude, zero
+from ..numerics import choose, constant, magnitude, sign, zero
 from ..registry import pointwise, preset
 
 pointwise(
@@ -255,14 +255,13 @@ def _root(xp, x, b):
 
 def _squareplus(xp, x, /, *, b):
     a, h = _root(xp, x, b)
-    left = (0.5 * b) / (h + a)
-    return xp.where(x >= 0, x + left, left)
+    return xp.where(x >= 0, x, 0.0) + (0.5 * b) / (h + a)
 
 
 def _squareplus_x(xp, x, /, *, b):
     a, h = _root(xp, x, b)
     left = xp.where(2 * a < h, 0.5 - 0.5 * (a / h), (0.5 * b / h) / (h + a))
-    return xp.where(x >= 0, 1 - left, left)
+    return xp.where(x >= 0, xp.ones_like(x), 0.0) - sign(xp, x) * left
 
 
 def _squareplus_xx(xp, x, /, *, b):

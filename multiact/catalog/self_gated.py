@@ -5,7 +5,20 @@ from __future__ import annotations
 import math
 
 from ..declaration import Option, parameter
-from ..numerics import BIG, Decay, choose, clamped, expm1, magnitude, normal_tail
+from ..numerics import (
+    BIG,
+    NORMAL_END,
+    Decay,
+    choose,
+    clamped,
+    expm1,
+    growth,
+    is_double,
+    magnitude,
+    normal_tail,
+    sign,
+    times,
+)
 from ..registry import pointwise, preset
 
 INF = math.inf
@@ -14,17 +27,20 @@ APPROXIMATE = {"none": "gelu", "tanh": "gelu_tanh", "sigmoid": "quick_gelu"}
 
 def sigmoid_times(xp, u, v):
     """v times the sigmoid of u."""
-    d = Decay(xp, magnitude(xp, u))
-    left = xp.where(u < -BIG, 0.0, v)
-    return xp.where(u >= 0, v, d.times(left)) / (1 + d.z)
+    s, unit = growth(xp, u)
+    return xp.where(u < -BIG, 0.0, unit * v) / (1 + s)
 
 
-def silu_slope(xp, u, factor):
-    """The derivative of u times the sigmoid of u, multiplied by a factor."""
-    a = clamped(xp, magnitude(xp, u))
-    d = Decay(xp, a)
-    s = 1 + d.z
-    return xp.where(u >= 0, factor * (s + d.times(a)), d.times(factor * (1 - a + d.z))) / (s * s)
+def silu_slope(xp, u, factor, w=None):
+    """The derivative of u times the sigmoid of u, multiplied by a factor.
+
+    With a finite `w` that of x times the sigmoid of u, where w is x times the derivative of u.
+    """
+    low = -740.0 if is_double(xp, u) else -100.0  # below, the result is subnormal
+    v = xp.clip(u, low, BIG)
+    s, unit = growth(xp, v)
+    p = 1 / (1 + s)
+    return times(factor, xp.where(u < low, 0.0, unit)) * (p * (1 + (v if w is None else w) * (s * p)))
 
 
 def silu_curvature(xp, u, factor):
@@ -45,9 +61,9 @@ def sigmoid_slope(xp, u, v):
 
 silu = pointwise(
     "silu",
-    lambda xp, x, /, *, beta: sigmoid_times(xp, beta * x, x),
+    lambda xp, x, /, *, beta: sigmoid_times(xp, times(beta, x), x),
     {
-        "x": lambda xp, x, /, *, beta: silu_slope(xp, beta * x, 1.0),
+        "x": lambda xp, x, /, *, beta: silu_slope(xp, times(beta, x), 1.0),
         ("x", "x"): lambda xp, x, /, *, beta: silu_curvature(xp, beta * x, beta),
         "beta": lambda xp, x, /, *, beta: sigmoid_slope(xp, beta * x, x),
     },
@@ -82,20 +98,18 @@ INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
 
 def _gelu(xp, x, /):
-    m, d = normal_tail(xp, clamped(xp, magnitude(xp, x), 40.0))
-    return xp.where(x >= 0, x * (1 - d.times(m)), d.times(clamped(xp, x, 40.0) * m))
+    a, m, d = normal_tail(xp, x)
+    y = xp.where(x >= 0, x, 0.0) - d.times(a * m)
+    return xp.where(a < 1e-30, 0.5 * x, y)  # where a * m is subnormal
 
 
 def _gelu_x(xp, x, /):
-    a = clamped(xp, magnitude(xp, x), 40.0)
-    m, d = normal_tail(xp, a)
-    left = d.times(m - INV_SQRT_2PI * a)
-    return xp.where(x >= 0, 1 - left, left)
+    a, m, d = normal_tail(xp, x)
+    return xp.where(x >= 0, xp.ones_like(x), 0.0) - sign(xp, x) * d.times(m - INV_SQRT_2PI * a)
 
 
 def _gelu_xx(xp, x, /):
-    a = clamped(xp, magnitude(xp, x), 40.0)
-    q = a * a
+    q = xp.clip(x * x, 0.0, NORMAL_END * NORMAL_END)
     return Decay(xp, 0.5 * q).times(INV_SQRT_2PI * (2 - q))
 
 
@@ -166,19 +180,13 @@ _K1 = _K0 * 0.044715
 
 
 def _gelu_tanh(xp, x, /):
-    a = clamped(xp, magnitude(xp, x), 100.0)
-    d = Decay(xp, a * (_K0 + _K1 * (a * a)))
-    return xp.where(x >= 0, x, d.times(clamped(xp, x, 100.0))) / (1 + d.z)
+    return sigmoid_times(xp, x * (_K0 + _K1 * (x * x)), x)
 
 
 def _gelu_tanh_x(xp, x, /):
-    a = clamped(xp, magnitude(xp, x), 100.0)
-    cubic = _K1 * (a * a) * a
-    v = _K0 * a + cubic
-    d = Decay(xp, v)
-    w = v + 2 * cubic  # a times the slope of v
-    s = 1 + d.z
-    return xp.where(x >= 0, s + d.times(w), d.times(1 - w + d.z)) / (s * s)
+    v = clamped(xp, x, 100.0)
+    q = v * v
+    return silu_slope(xp, v * (_K0 + _K1 * q), 1.0, v * (_K0 + 3 * _K1 * q))
 
 
 def _gelu_tanh_xx(xp, x, /):

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 from ..declaration import parameter
-from ..numerics import Decay, artanh_excess, clamped, expm1, log1p, magnitude, sech2, tanh, tanh_excess
+from ..numerics import (
+    Decay,
+    artanh_excess,
+    clamped,
+    expm1,
+    growth,
+    log1p,
+    log1p_ratio,
+    magnitude,
+    sech2,
+    sign,
+    tanh,
+    tanh_excess,
+    times,
+)
 from ..registry import pointwise
 from .self_gated import silu
 
 
 def _sigmoid(xp, x, /):
+    s, unit = growth(xp, x)
+    return unit / (1 + s)
+
+
+def _sigmoid_x(xp, x, /):
     z = xp.exp(-magnitude(xp, x))
-    return xp.where(x >= 0, 1.0, z) / (1 + z)
+    return z / ((1 + z) * (1 + z))
 
 
-def _sigmoid_x(xp, x, /, factor=1.0):
+def _bump(xp, x, factor):
+    """The derivative of the sigmoid, multiplied by a factor."""
     d = Decay(xp, magnitude(xp, x))
     return d.times(factor) / ((1 + d.z) * (1 + d.z))
 
@@ -22,7 +42,7 @@ def _sigmoid_xx(xp, x, /):
     a = magnitude(xp, x)
     z = xp.exp(-a)
     w = (z * expm1(xp, -a)) / ((1 + z) * (1 + z) * (1 + z))
-    return xp.where(x >= 0, w, -w)
+    return sign(xp, x) * w
 
 
 pointwise(
@@ -39,18 +59,14 @@ pointwise(
 
 
 def _log_sigmoid(xp, x, /):
-    return xp.where(x >= 0, 0.0, x) - xp.log1p(xp.exp(-magnitude(xp, x)))
-
-
-def _log_sigmoid_x(xp, x, /):
     z = xp.exp(-magnitude(xp, x))
-    return xp.where(x >= 0, z, 1.0) / (1 + z)
+    return xp.where(x >= 0, 0.0, x) - z * log1p_ratio(xp, z)
 
 
 pointwise(
     "log_sigmoid",
     _log_sigmoid,
-    {"x": _log_sigmoid_x, ("x", "x"): lambda xp, x, /: -_sigmoid_x(xp, x)},
+    {"x": lambda xp, x, /: _sigmoid(xp, -x), ("x", "x"): lambda xp, x, /: -_sigmoid_x(xp, x)},
     class_name="LogSigmoid",
     aliases=("logsigmoid",),
     family="sigmoids",
@@ -62,28 +78,24 @@ pointwise(
 
 
 def _softplus(xp, x, /, *, beta):
-    u = beta * x
-    a = magnitude(xp, u)
-    d = Decay(xp, a)
-    # log1p(z) is z beyond 40, and z / beta can be normal where z is not
-    return xp.where(u >= 0, x, 0.0) + xp.where(a > 40, d.times(1 / beta), xp.log1p(d.z) / beta)
+    d = Decay(xp, magnitude(xp, times(beta, x)), 1 / beta)
+    return xp.where(x >= 0, x, 0.0) + d.times(times(1 / beta, log1p_ratio(xp, d.z)))
 
 
 def _softplus_beta(xp, x, /, *, beta):
     a = clamped(xp, magnitude(xp, beta * x))
     d = Decay(xp, a)
-    square = beta * beta
-    return -xp.where(a > 40, d.times((a + 1) / square), (d.times(a) / (1 + d.z) + xp.log1p(d.z)) / square)
+    return -d.times((a / (1 + d.z) + log1p_ratio(xp, d.z)) / (beta * beta))
 
 
 pointwise(
     "softplus",
     _softplus,
     {
-        "x": lambda xp, x, /, *, beta: _sigmoid(xp, beta * x),
-        ("x", "x"): lambda xp, x, /, *, beta: _sigmoid_x(xp, beta * x, beta),
+        "x": lambda xp, x, /, *, beta: _sigmoid(xp, times(beta, x)),
+        ("x", "x"): lambda xp, x, /, *, beta: _bump(xp, beta * x, beta),
         "beta": _softplus_beta,
-        ("x", "beta"): lambda xp, x, /, *, beta: _sigmoid_x(xp, beta * x, clamped(xp, x, 1e30)),
+        ("x", "beta"): lambda xp, x, /, *, beta: _bump(xp, beta * x, clamped(xp, x, 1e30)),
     },
     parameters=[parameter("beta", 1.0, "(0, inf)", description="the sharpness; relu for beta to infinity")],
     family="sigmoids",
@@ -122,7 +134,7 @@ def _softsign_x(xp, x, /):
 def _softsign_xx(xp, x, /):
     s = 1 + magnitude(xp, x)
     w = ((2 / s) / s) / s
-    return xp.where(x >= 0, -w, w)
+    return -sign(xp, x) * w
 
 
 pointwise(
@@ -190,7 +202,7 @@ def _dsilu_xx(xp, x, /):
     near = 0.5 * a * (3 * t * t - 1) - 3 * t
     far = (a - 3) + 3 * r * (1 - a + 0.5 * a * r)
     w = d.times(xp.where(a < 2, near, far)) / square
-    return xp.where(x >= 0, w, -w)
+    return sign(xp, x) * w
 
 
 pointwise(

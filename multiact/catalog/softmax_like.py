@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ..numerics import along, part
+from ..numerics import Decay, along, part
 from ..registry import axiswise
-from .normalising import decay, first_top, nan_rows, probabilities, project, tops
+from .normalising import below_top, first_top, nan_rows, probabilities, project, tops
 
 INF = math.inf
 
@@ -17,12 +17,11 @@ def _with_zero(xp, x, axis):
 
 
 def _softmax1(xp, x, *, axis):
-    return part(probabilities(xp, _with_zero(xp, x, axis), axis)[0], axis, slice(None, -1))
+    return part(probabilities(xp, _with_zero(xp, x, axis), axis), axis, slice(None, -1))
 
 
 def _softmax1_jacobian(xp, x, y, t, *, axis):
-    p, is_top = probabilities(xp, _with_zero(xp, x, axis), axis)
-    r = project(xp, p, _with_zero(xp, t, axis), first_top(xp, is_top, p, axis), axis)
+    r = project(xp, probabilities(xp, _with_zero(xp, x, axis), axis), _with_zero(xp, t, axis), axis)
     return part(r, axis, slice(None, -1))
 
 
@@ -71,19 +70,13 @@ def _taylor_slope(xp, x):
     return xp.where(infinite, 0.0, slope)
 
 
-def _taylor_tangent(xp, x, y, t, axis):
-    _, is_top = tops(xp, y, axis)
-    return project(xp, y, t, first_top(xp, is_top, y, axis), axis)
-
-
 def _taylor_jvp(xp, arguments, y, tangents, *, axis):
     (x,), (t,) = arguments, tangents
-    return _taylor_tangent(xp, x, y, xp.zeros_like(x) if t is None else _taylor_slope(xp, x) * t, axis)
+    return project(xp, y, xp.zeros_like(x) if t is None else _taylor_slope(xp, x) * t, axis)
 
 
 def _taylor_vjp(xp, arguments, y, cotangent, needed, *, axis):
-    x = arguments[0]
-    return (_taylor_slope(xp, x) * _taylor_tangent(xp, x, y, cotangent, axis) if needed[0] else None,)
+    return (_taylor_slope(xp, arguments[0]) * project(xp, y, cotangent, axis) if needed[0] else None,)
 
 
 axiswise(
@@ -103,28 +96,28 @@ axiswise(
 
 
 def _solu(xp, x, *, axis):
-    _, is_top, d = decay(xp, x, axis)
+    shifted = below_top(xp, x, axis)
+    d = Decay(xp, -shifted)
     # -inf * exp(-inf) is 0.
-    kept = xp.where((x == -INF) & ~is_top, 0.0, x)
+    kept = xp.where((x == -INF) & ~(shifted == 0), 0.0, x)
     return d.times(kept) / xp.sum(d.z, axis=axis, keepdims=True)
 
 
 def _solu_parts(xp, x, axis):
-    """The probabilities, the mask of the first maximum, and x, 0 where it is infinite."""
-    p, is_top = probabilities(xp, x, axis)
-    return p, first_top(xp, is_top, p, axis), xp.where((x == INF) | (x == -INF), 0.0, x)
+    """The probabilities, and x, 0 where it is infinite."""
+    return probabilities(xp, x, axis), xp.where((x == INF) | (x == -INF), 0.0, x)
 
 
 def _solu_jvp(xp, arguments, y, tangents, *, axis):
     (x,), (t,) = arguments, tangents
     t = xp.zeros_like(x) if t is None else t
-    p, first, finite = _solu_parts(xp, x, axis)
-    return p * t + finite * project(xp, p, t, first, axis)
+    p, finite = _solu_parts(xp, x, axis)
+    return p * t + finite * project(xp, p, t, axis)
 
 
 def _solu_vjp(xp, arguments, y, cotangent, needed, *, axis):
-    p, first, finite = _solu_parts(xp, arguments[0], axis)
-    return (p * cotangent + project(xp, p, finite * cotangent, first, axis) if needed[0] else None,)
+    p, finite = _solu_parts(xp, arguments[0], axis)
+    return (p * cotangent + project(xp, p, finite * cotangent, axis) if needed[0] else None,)
 
 
 axiswise(
@@ -191,7 +184,7 @@ def _squash(xp, x, *, axis):
 
 def _squash_jacobian(xp, x, y, t, *, axis):
     """f (t + c e (e t)) for f = n / (1 + n^2), c = (1 - n^2) / (1 + n^2), e = x / n, without the cancellation where e t is
-    nearly t: at the largest entry of e, 1 + c e^2 is the sum of 1 - e^2, from the other entries, and 2 e^2 / (1 + n^2).
+    nearly t: at an entry with e^2 > 1/2, 1 + c e^2 is the sum of 1 - e^2, from the other entries, and 2 e^2 / (1 + n^2).
     """
     e, n, present = _length(xp, x, axis)
     far = n > 1
@@ -199,8 +192,7 @@ def _squash_jacobian(xp, x, y, t, *, axis):
     slope = xp.where(far, w, v) / (1 + xp.where(far, w * w, v * v))
     c = xp.where(far, w * w - 1, 1 - v * v) / (1 + xp.where(far, w * w, v * v))
     one_more = 2 * xp.where(far, w * w, xp.ones_like(v)) / (1 + xp.where(far, w * w, v * v))
-    _, is_top = tops(xp, e * e, axis)
-    first = first_top(xp, is_top, e, axis)
+    first = e * e > 0.5
     others = xp.where(first, 0.0, e)
     rest = xp.sum(others * others, axis=axis, keepdims=True)
     beside = xp.sum(others * t, axis=axis, keepdims=True)

@@ -12,23 +12,30 @@ import math
 from ..declaration import Budget, parameter
 from ..numerics import along, horner, is_double
 from ..registry import axiswise
-from .normalising import below_top, first_top, nan_rows, project, tops
+from .normalising import below_top, first_top, nan_rows, relative_to, tops, weighted
 
 INF = math.inf
 
 
 def _near_top(xp, x, axis, scale):
     """scale * (x - max), at least -1: what is not above that is never in the support."""
-    z, _ = below_top(xp, x, axis)
-    z = z * scale
+    z = below_top(xp, x, axis) * scale
     return xp.where(z <= -1, -1.0, z)
 
 
 def _weighted_jacobian(xp, q, t, axis):
-    """q * (t - sum(q t) / sum(q))."""
+    """q * (t - sum(q t) / sum(q)).
+
+    It is symmetric and its rows sum to 0, so the entry at the maximum is minus the sum of the others. Written as Q' K Q, with
+    Q taking the differences to that entry, its transpose is the same computation and as accurate.
+    """
     _, is_top = tops(xp, q, axis)
+    first = first_top(xp, is_top, q, axis)
     y = q / xp.sum(q, axis=axis, keepdims=True)
-    return project(xp, y, t, first_top(xp, is_top, q, axis), axis, q)
+    d = xp.where(first, 0.0, relative_to(xp, t, first, axis))
+    r = weighted(xp, q, d - xp.sum(weighted(xp, y, d), axis=axis, keepdims=True))
+    others = xp.where(first, 0.0, r)
+    return others - xp.where(first, xp.sum(others, axis=axis, keepdims=True), 0.0)
 
 
 def _sorted(xp, z, axis):
@@ -140,7 +147,7 @@ def _powers(xp, a, w):
 
 def _entmax_alpha(xp, x, alpha, *, axis):
     a = alpha - 1
-    z, _ = below_top(xp, x, axis)
+    z = below_top(xp, x, axis)
     # p is a generalised exponential of z - s, and s starts from 0, where the largest alone gives 1. The generalised
     # logarithm of the sum is convex in s, so that no step goes too far, and nearly linear.
     s = xp.zeros_like(xp.sum(z, axis=axis, keepdims=True))
@@ -175,7 +182,7 @@ def _entmax_alpha_parts(xp, x, y, alpha, axis):
     q = xp.where(present, xp.exp((1 - a) * log), 0.0)
     log_top = xp.log(xp.max(y, axis=axis, keepdims=True))
     root = xp.exp(a * log_top)
-    z, _ = below_top(xp, x, axis)
+    z = below_top(xp, x, axis)
     v = a * z / root
     inside = present & (v > -1)
     v = xp.where(inside, v, 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..declaration import parameter
-from ..numerics import BIG, Decay, clamped, constant, expm1, finite, magnitude, sech2, tanh, tanh_excess
+from ..numerics import BIG, Decay, clamped, constant, expm1, finite, magnitude, sech2, sign, tanh, tanh_excess
 from ..registry import pointwise
 
 
@@ -157,7 +157,7 @@ def _gudermannian_xx(xp, x, /):
     d = Decay(xp, a)
     s = 1 + d.z * d.z
     w = d.times(2 * expm1(xp, -2 * a)) / (s * s)
-    return xp.where(x >= 0, w, -w)
+    return sign(xp, x) * w
 
 
 pointwise(
