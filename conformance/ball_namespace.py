@@ -281,6 +281,11 @@ def where(condition: Any, a: Any, b: Any, /) -> Any:
     return Ball(_nothing()) if chosen is None else (a if chosen else b)
 
 
+def magnitude(x: Any, /) -> Ball:
+    """What `multiact.numerics.magnitude` is: abs(x), with slope 1 at 0."""
+    return where(x >= 0, x, negative(x))
+
+
 def isnan(x: Any, /) -> Condition:
     return Condition(None if _ball(x).series[0].is_nan() else False)
 

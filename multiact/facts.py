@@ -4,7 +4,7 @@ Nothing is declared but the smoothness and where the kinks are; `multiact.curves
 
 >>> silu = facts("silu", beta=2.0)
 >>> silu.minimum
-Extremum(at=-0.639232271380537, value=-0.1392322713805369)
+Extremum(at=-0.6392322713805368, value=-0.1392322713805369)
 >>> [piece.direction for piece in silu.pieces], silu.limits, silu.kinks
 (['decreasing', 'increasing'], (0.0, inf), ())
 """

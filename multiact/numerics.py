@@ -113,14 +113,16 @@ class Decay:
         return product if self._unit is None else product * self._unit
 
 
-def growth(xp: Any, u: Array) -> tuple[Array, Array]:
-    """(s, unit), with which the sigmoid of u is unit / (1 + s): s is exp(-u), divided by unit where it would overflow.
+def growth(xp: Any, u: Array, high: float | None = None) -> tuple[Array, Array, Array, Array]:
+    """(v, s, unit, gone), with which the sigmoid of u is unit / (1 + s), and 0 or subnormal where gone.
 
-    It stays below e^72, beyond which the reciprocal of TensorFlow loses digits, for u > -100 in float32.
+    v is u, limited to where it is not gone, and to `high`. s is exp(-v), divided by unit where that is large, so that it stays
+    below e^72, beyond which the reciprocal of TensorFlow loses digits.
     """
-    shift = 40.0 if is_double(xp, u) else 32.0  # beside exp(shift) the 1 is less than an ulp
-    s = xp.exp(xp.where(u < -2 * shift, -shift - u, -u))
-    return s, xp.where(u >= -2 * shift, xp.ones_like(u), math.exp(-shift))
+    shift, low = (40.0, -740.0) if is_double(xp, u) else (32.0, -100.0)  # beside exp(shift) the 1 is less than an ulp
+    v = xp.clip(u, low, high)
+    s = xp.exp(xp.where(v < -2 * shift, -shift - v, -v))
+    return v, s, xp.where(v >= -2 * shift, xp.ones_like(v), math.exp(-shift)), u < low
 
 
 def gumbel(xp: Any, u: Array) -> Array:
@@ -183,12 +185,12 @@ _TANH = ((2027025.0, 270270.0, 6930.0, 36.0), (2027025.0, 945945.0, 51975.0, 630
 def tanh(xp: Any, x: Array) -> Array:
     """tanh, within 2 ulp and never beyond 1; in float32 from t = tanh(x / 2) as 1 - (1 - t)^2 / (1 + t^2), without an exponential."""
     if is_double(xp, x):
-        v = clamped(xp, x, 20.0)
+        v = clamped(xp, x, 40.0)
         near = (v < 0.6) & (v > -0.6)
         z, w = xp.exp(-2 * v), xp.where(near, v, 0.0)
         upper, lower = (horner(w * w, c) for c in _TANH)
         return xp.where(near, w * upper, 1 - z) / xp.where(near, lower, 1 + z)
-    a = xp.clip(magnitude(xp, x), 0.0, 9.1)
+    a = xp.clip(magnitude(xp, x), None, 9.1)
     q = a * a
     n, d = a * horner(q, _HALF_TANH[0]), horner(q, _HALF_TANH[1])
     far = 1 + (n - d) * (d - n) / (n * n + d * d)
@@ -320,9 +322,9 @@ NORMAL_END = 40.0
 
 def normal_tail(xp: Any, x: Array) -> tuple[Array, Array, Decay]:
     """Phi(-|x|) as (a, m, d): it is ``d.times(m)``, with d the decay exp(-x^2 / 2) and a = |x|, at most `NORMAL_END`."""
-    a = xp.clip(magnitude(xp, x), 0.0, NORMAL_END)
+    a = xp.clip(magnitude(xp, x), None, NORMAL_END)
     upper, lower = _MILLS_64 if is_double(xp, x) else _MILLS_32
-    return a, horner(a, upper) / horner(a, lower), Decay(xp, 0.5 * xp.clip(x * x, 0.0, NORMAL_END * NORMAL_END))
+    return a, horner(a, upper) / horner(a, lower), Decay(xp, 0.5 * xp.clip(x * x, None, NORMAL_END * NORMAL_END))
 
 
 _PHI_0 = 1 / math.sqrt(2 * math.pi)

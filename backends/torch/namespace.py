@@ -33,6 +33,10 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
     return x.to(dtype, copy=copy)
 
 
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
+    return torch.clamp(x, min, max)
+
+
 def sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
     return torch.sum(x, axis, keepdims, dtype=dtype)
 

@@ -13,7 +13,6 @@ from ..numerics import (
     clamped,
     expm1,
     growth,
-    is_double,
     magnitude,
     normal_tail,
     sign,
@@ -27,8 +26,8 @@ APPROXIMATE = {"none": "gelu", "tanh": "gelu_tanh", "sigmoid": "quick_gelu"}
 
 def sigmoid_times(xp, u, v):
     """v times the sigmoid of u."""
-    s, unit = growth(xp, u)
-    return xp.where(u < -BIG, 0.0, unit * v) / (1 + s)
+    _, s, unit, gone = growth(xp, u)
+    return xp.where(gone, 0.0, unit * v) / (1 + s)
 
 
 def silu_slope(xp, u, factor, w=None):
@@ -36,11 +35,9 @@ def silu_slope(xp, u, factor, w=None):
 
     With a finite `w` that of x times the sigmoid of u, where w is x times the derivative of u.
     """
-    low = -740.0 if is_double(xp, u) else -100.0  # below, the result is subnormal
-    v = xp.clip(u, low, BIG)
-    s, unit = growth(xp, v)
+    v, s, unit, gone = growth(xp, u, BIG)
     p = 1 / (1 + s)
-    return times(factor, xp.where(u < low, 0.0, unit)) * (p * (1 + (v if w is None else w) * (s * p)))
+    return times(factor, xp.where(gone, 0.0, unit)) * (p * (1 + (v if w is None else w) * (s * p)))
 
 
 def silu_curvature(xp, u, factor):
@@ -100,7 +97,7 @@ INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 def _gelu(xp, x, /):
     a, m, d = normal_tail(xp, x)
     y = xp.where(x >= 0, x, 0.0) - d.times(a * m)
-    return xp.where(a < 1e-30, 0.5 * x, y)  # where a * m is subnormal
+    return xp.where(a < 1e-30, x * (0.5 + INV_SQRT_2PI * x), y)  # where a * m is subnormal
 
 
 def _gelu_x(xp, x, /):
@@ -109,7 +106,7 @@ def _gelu_x(xp, x, /):
 
 
 def _gelu_xx(xp, x, /):
-    q = xp.clip(x * x, 0.0, NORMAL_END * NORMAL_END)
+    q = xp.clip(x * x, None, NORMAL_END * NORMAL_END)
     return Decay(xp, 0.5 * q).times(INV_SQRT_2PI * (2 - q))
 
 

@@ -23,8 +23,8 @@ from .self_gated import silu
 
 
 def _sigmoid(xp, x, /):
-    s, unit = growth(xp, x)
-    return unit / (1 + s)
+    _, s, unit, gone = growth(xp, x)
+    return xp.where(gone, 0.0, unit) / (1 + s)
 
 
 def _sigmoid_x(xp, x, /):
