@@ -102,15 +102,16 @@ class Decay:
         small = bool(factors) and all(isinstance(f, float) and abs(f) <= 1 for f in factors)
         far = None if small else xp.where(a > 2 * _SHIFT, _SHIFT, xp.zeros_like(a))
         self._near = xp.exp(-a if small else far - a)
-        self._unit = None if small else xp.where(a <= 2 * _SHIFT, xp.ones_like(a), _SHIFT_FACTOR)
-        self.z = self._near if small else self._near * self._unit
+        # A selection, since TensorFlow's optimiser reorders products, and what is smallest has to be multiplied last.
+        self._whole = (lambda y: y) if small else lambda y: xp.where(a <= 2 * _SHIFT, y, _SHIFT_FACTOR * y)
+        self.z = self._whole(self._near)
 
     def times(self, *factors: Array) -> Array:
         """The product of exp(-a) and the factors, multiplied in this order."""
         product = self._near
         for factor in factors:
             product = product * factor
-        return product if self._unit is None else product * self._unit
+        return self._whole(product)
 
 
 def growth(xp: Any, u: Array, high: float | None = None) -> tuple[Array, Array, Array, Array]:

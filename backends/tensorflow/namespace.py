@@ -255,12 +255,17 @@ def where(condition: Tensor, x1: Any, x2: Any, /) -> Tensor:
     return tf.where(condition, *_together(x1, x2))
 
 
+def _as(bound: Any, dtype: Any) -> Tensor:
+    """A bound in a dtype; `tf.cast` would make a float32 of a Python number first, which may be infinite."""
+    return tf.cast(bound, dtype) if tf.is_tensor(bound) else tf.constant(bound, dtype)
+
+
 def clip(x: Tensor, /, min: Any = None, max: Any = None) -> Tensor:
     if min is not None:
-        min = tf.cast(min, x.dtype)
+        min = _as(min, x.dtype)
         x = tf.where(x < min, min, x)
     if max is not None:
-        max = tf.cast(max, x.dtype)
+        max = _as(max, x.dtype)
         x = tf.where(x > max, max, x)
     return x
 
