@@ -21,7 +21,7 @@ def _(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     return magnitude(x), jnp.where(x >= 0, t, -t)
 
 
-def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:  # type: ignore[no-redef]
     """That of jax.numpy gives NaN as the slope beyond a bound where what follows has none."""
     low, high = -jnp.inf if min is None else min, jnp.inf if max is None else max
     return jax.lax.clamp(jnp.asarray(low, x.dtype), x, jnp.asarray(high, x.dtype))
