@@ -90,21 +90,28 @@ class Decay:
 
     Parameters
     ----------
-    factors : bounds of what it is multiplied with. If these are numbers up to 1, no product is larger than exp(-a), and where
-        one is subnormal it may be flushed to zero, which saves work.
+    factor : a bound of what it is multiplied with. If it is a number up to 1, no product is larger than exp(-a), and where one is
+        subnormal it may be flushed to zero, which saves work.
 
     Attributes
     ----------
     z : exp(-a). It may be flushed to zero where it is subnormal, which does not matter in sums such as 1 + z.
     """
 
-    def __init__(self, xp: Any, a: Array, *factors: Any) -> None:
-        small = bool(factors) and all(isinstance(f, float) and abs(f) <= 1 for f in factors)
-        far = None if small else xp.where(a > 2 * _SHIFT, _SHIFT, xp.zeros_like(a))
-        self._near = xp.exp(-a if small else far - a)
-        # A selection, since TensorFlow's optimiser reorders products, and what is smallest has to be multiplied last.
-        self._whole = (lambda y: y) if small else lambda y: xp.where(a <= 2 * _SHIFT, y, _SHIFT_FACTOR * y)
+    def __init__(self, xp: Any, a: Array, factor: Any = None) -> None:
+        self._xp, self._a = xp, a
+        self._small = isinstance(factor, float) and abs(factor) <= 1
+        self._near = xp.exp(-a if self._small else xp.where(a > 2 * _SHIFT, _SHIFT, xp.zeros_like(a)) - a)
         self.z = self._whole(self._near)
+
+    def _whole(self, product: Array) -> Array:
+        """What was multiplied with the exponential, by what that lacks.
+
+        A selection, since TensorFlow's optimiser reorders products, and what is smallest has to be multiplied last.
+        """
+        if self._small:
+            return product
+        return self._xp.where(self._a <= 2 * _SHIFT, product, _SHIFT_FACTOR * product)
 
     def times(self, *factors: Array) -> Array:
         """The product of exp(-a) and the factors, multiplied in this order."""

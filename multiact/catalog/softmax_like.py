@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..numerics import Decay, along, part
+from ..numerics import Decay, along, finite, part
 from ..registry import axiswise
 from .normalising import below_top, first_top, nan_rows, probabilities, project, tops
 
@@ -105,19 +105,19 @@ def _solu(xp, x, *, axis):
 
 def _solu_parts(xp, x, axis):
     """The probabilities, and x, 0 where it is infinite."""
-    return probabilities(xp, x, axis), xp.where((x == INF) | (x == -INF), 0.0, x)
+    return probabilities(xp, x, axis), finite(xp, x)
 
 
 def _solu_jvp(xp, arguments, y, tangents, *, axis):
     (x,), (t,) = arguments, tangents
     t = xp.zeros_like(x) if t is None else t
-    p, finite = _solu_parts(xp, x, axis)
-    return p * t + finite * project(xp, p, t, axis)
+    p, v = _solu_parts(xp, x, axis)
+    return p * t + v * project(xp, p, t, axis)
 
 
 def _solu_vjp(xp, arguments, y, cotangent, needed, *, axis):
-    p, finite = _solu_parts(xp, arguments[0], axis)
-    return (p * cotangent + project(xp, p, finite * cotangent, axis) if needed[0] else None,)
+    p, v = _solu_parts(xp, arguments[0], axis)
+    return (p * cotangent + project(xp, p, v * cotangent, axis) if needed[0] else None,)
 
 
 axiswise(
