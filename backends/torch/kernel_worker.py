@@ -25,7 +25,12 @@ from .eager import PARTS, REPLY
 SIZE, ROWS = 1 << 18, 1 << 8
 #: So many elements are worth a second thread, as in torch's own kernels.
 GRAIN = 1 << 15
-OPTIONS = {"aot_inductor.package": True, "cpp.dynamic_threads": True}
+#: Products and sums fused into one operation are faster, and no less accurate; our formulas do not depend on it.
+OPTIONS = {
+    "aot_inductor.package": True,
+    "cpp.dynamic_threads": True,
+    "cpp.enable_floating_point_contract_flag": "fast",
+}
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..declaration import Budget, parameter
-from ..numerics import BIG, TIE, Decay, clamped, horner, magnitude, mills, normal_tail, tanh
+from ..numerics import BIG, LINEAR, TIE, Decay, clamped, horner, magnitude, mills, normal_tail, tanh
 from ..registry import pointwise
 from .self_gated import INV_SQRT_2PI
 
@@ -20,14 +20,14 @@ def _within(xp, x, w):
 
 
 def _mish(xp, x, w):
-    d = Decay(xp, magnitude(xp, w))
+    d = Decay(xp, magnitude(xp, w), LINEAR)
     z = d.z
     left = d.times(xp.where(w < -BIG, 0.0, x) * (2 + z)) / (2 + z * (2 + z))
     return xp.where(w >= 0, x * ((1 + 2 * z) / (1 + 2 * z * (1 + z))), left)
 
 
 def _mish_x(xp, x, w):
-    d, v = Decay(xp, magnitude(xp, w)), _within(xp, x, w)
+    d, v = Decay(xp, magnitude(xp, w), LINEAR), _within(xp, x, w)
     z = d.z
     q, p = 1 + 2 * z * (1 + z), 2 + z * (2 + z)
     right = ((1 + 2 * z) * q + d.times(4 * v * (1 + z)) * z) / (q * q)

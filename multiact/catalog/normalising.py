@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from ..declaration import parameter
-from ..numerics import expm1
+from ..numerics import keeps_subnormals
 from ..registry import axiswise
 
 INF = math.inf
@@ -47,7 +47,7 @@ def below_top(xp, z, axis):
 def probabilities(xp, z, axis):
     """softmax(z)."""
     e = xp.exp(below_top(xp, z, axis))
-    return e / xp.sum(e, axis=axis, keepdims=True)
+    return e * (1 / xp.sum(e, axis=axis, keepdims=True))
 
 
 def first_top(xp, is_top, like, axis):
@@ -94,15 +94,17 @@ def _cotangents(xp, arguments, gz, needed, sign, axis):
 
 def project(xp, y, t, axis):
     """y * (t - sum(y t)) for y that sum to 1, the Jacobian of softmax applied to t. It is symmetric."""
-    d = relative_to(xp, t, y > 0.5, axis)
-    for _ in range(2):  # the second time what is left after rounding of what all have in common
-        d = d - xp.sum(weighted(xp, y, d), axis=axis, keepdims=True)
-    return weighted(xp, y, d)
+    # What all have in common, or the entry that has nearly the whole has, is taken away first, and the rest of the mean then.
+    top, w = y > 0.5, weighted(xp, y, t)
+    found = xp.sum(xp.where(top, y, 0.0), axis=axis, keepdims=True) > 0.5
+    alone = xp.sum(xp.where(top, t, 0.0), axis=axis, keepdims=True)
+    d = t - xp.where(found, alone, xp.sum(w, axis=axis, keepdims=True))
+    return weighted(xp, y, d - xp.sum(weighted(xp, y, d), axis=axis, keepdims=True))
 
 
 def _fixed(xp, x, t):
     """t, and 0 where x is infinite: there a change of x changes nothing."""
-    return xp.where((x == INF) | (x == -INF), 0.0, t)
+    return xp.where(xp.abs(x) == INF, 0.0, t)
 
 
 def _softmax(sign):
@@ -125,12 +127,15 @@ _UNIT = 2.0**-46
 
 def _log_softmax_value(xp, x, temperature, *, axis):
     shifted = below_top(xp, _scaled(x, temperature, 1), axis)
-    far = shifted < -64
-    e = xp.exp(xp.where(far, shifted + 32, shifted)) * xp.where(
-        far, math.exp(-32) / _UNIT, xp.ones_like(shifted) / _UNIT
-    )
-    rest = _UNIT * xp.sum(xp.where(shifted == 0, 0.0, e), axis=axis, keepdims=True)
-    total = xp.sum(xp.exp(shifted), axis=axis, keepdims=True)  # in which the digits of a small rest are lost
+    e = xp.exp(shifted)
+    total = xp.sum(e, axis=axis, keepdims=True)  # in which the digits of a small rest are lost
+    if not keeps_subnormals(xp, x):
+        far = shifted < -64
+        e = xp.exp(xp.where(far, shifted + 32, shifted)) * xp.where(
+            far, math.exp(-32) / _UNIT, xp.ones_like(shifted) / _UNIT
+        )
+    rest = xp.sum(xp.where(shifted == 0, 0.0, e), axis=axis, keepdims=True)
+    rest = rest if keeps_subnormals(xp, x) else _UNIT * rest
     return shifted - xp.log1p(xp.where(total > 1.5, total - 1, rest))
 
 
@@ -141,12 +146,13 @@ def _log_softmax_jvp(xp, arguments, y, tangents, *, axis):
 
 
 def _log_softmax_vjp(xp, arguments, y, cotangent, needed, *, axis):
-    # g - p sum(g), which would cancel where p is nearly 1: there (1 - p) g - p (sum(g) - g).
-    p = xp.exp(y)
+    # g - p sum(g), which would cancel where p is nearly 1: there (1 - p) g - p (sum(g) - g), with 1 - p from the others.
+    # p comes from x, so that compilers leave y and its logarithm out.
+    p = probabilities(xp, _scaled(arguments[0], arguments[1], 1), axis)
     one = p > 0.5
     others = xp.sum(xp.where(one, 0.0, cotangent), axis=axis, keepdims=True)
     top = xp.sum(xp.where(one, cotangent, 0.0), axis=axis, keepdims=True)
-    complement = -expm1(xp, xp.where(one, y, -1.0))
+    complement = xp.sum(xp.where(one, 0.0, p), axis=axis, keepdims=True)
     gz = xp.where(one, complement * top - p * others, cotangent - p * (others + top))
     return _cotangents(xp, arguments, gz, needed, 1, axis)
 

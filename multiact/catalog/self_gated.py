@@ -13,8 +13,11 @@ from ..numerics import (
     clamped,
     expm1,
     growth,
+    is_double,
+    keeps_subnormals,
     magnitude,
     normal_tail,
+    odds,
     sign,
     times,
 )
@@ -24,8 +27,15 @@ INF = math.inf
 APPROXIMATE = {"none": "gelu", "tanh": "gelu_tanh", "sigmoid": "quick_gelu"}
 
 
-def sigmoid_times(xp, u, v):
-    """v times the sigmoid of u."""
+#: Factors of u e^u up to this lose no digits to arithmetic that keeps subnormal numbers.
+STEEP = 4.0
+
+
+def sigmoid_times(xp, u, v, ratio=None):
+    """v times the sigmoid of u; `ratio`, if it is a number, is a bound of v / u far from 0."""
+    if keeps_subnormals(xp, u) and isinstance(ratio, float) and abs(ratio) <= STEEP:
+        e = odds(xp, u)
+        return xp.where(e == 0, 0.0, v * (e / (1 + e)))
     _, s, unit, gone = growth(xp, u)
     return xp.where(gone, 0.0, unit * v) / (1 + s)
 
@@ -35,6 +45,11 @@ def silu_slope(xp, u, factor, w=None):
 
     With a finite `w` that of x times the sigmoid of u, where w is x times the derivative of u.
     """
+    if keeps_subnormals(xp, u) and isinstance(factor, float) and abs(factor) <= STEEP and not is_double(xp, u):
+        v = xp.clip(u, -BIG, 80.0)
+        e = xp.exp(v)
+        p = 1 / (1 + e)
+        return e * (times(factor, p) * (1 + (v if w is None else w) * p))
     v, s, unit, gone = growth(xp, u, BIG)
     p = 1 / (1 + s)
     return times(factor, xp.where(gone, 0.0, unit)) * (p * (1 + (v if w is None else w) * (s * p)))
@@ -56,9 +71,14 @@ def sigmoid_slope(xp, u, v):
     return d.times(v, v) / (s * s)
 
 
+def _inverse(beta):
+    """1 / beta of a number that has one."""
+    return 1 / beta if isinstance(beta, float) and beta != 0 else None
+
+
 silu = pointwise(
     "silu",
-    lambda xp, x, /, *, beta: sigmoid_times(xp, times(beta, x), x),
+    lambda xp, x, /, *, beta: sigmoid_times(xp, times(beta, x), x, _inverse(beta)),
     {
         "x": lambda xp, x, /, *, beta: silu_slope(xp, times(beta, x), 1.0),
         ("x", "x"): lambda xp, x, /, *, beta: silu_curvature(xp, beta * x, beta),
@@ -95,13 +115,15 @@ INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
 
 def _gelu(xp, x, /):
-    a, m, d = normal_tail(xp, x)
-    y = xp.where(x >= 0, x, 0.0) - d.times(a * m)
+    a, m, d = normal_tail(xp, x, 1.0)
+    y = xp.clip(x, 0.0, None) - d.times(a * m)
+    if keeps_subnormals(xp, x):
+        return y
     return xp.where(a < 1e-30, x * (0.5 + INV_SQRT_2PI * x), y)  # where a * m is subnormal
 
 
 def _gelu_x(xp, x, /):
-    a, m, d = normal_tail(xp, x)
+    a, m, d = normal_tail(xp, x, NORMAL_END)
     return xp.where(x >= 0, xp.ones_like(x), 0.0) - sign(xp, x) * d.times(m - INV_SQRT_2PI * a)
 
 
@@ -177,7 +199,7 @@ _K1 = _K0 * 0.044715
 
 
 def _gelu_tanh(xp, x, /):
-    return sigmoid_times(xp, x * (_K0 + _K1 * (x * x)), x)
+    return sigmoid_times(xp, x * (_K0 + _K1 * (x * x)), x, 1.0)
 
 
 def _gelu_tanh_x(xp, x, /):

@@ -9,6 +9,7 @@ from ..numerics import (
     clamped,
     expm1,
     growth,
+    keeps_subnormals,
     log1p,
     log1p_ratio,
     magnitude,
@@ -23,6 +24,8 @@ from .self_gated import silu
 
 
 def _sigmoid(xp, x, /):
+    if keeps_subnormals(xp, x):
+        return 1 / (1 + xp.exp(-x))
     _, s, unit, gone = growth(xp, x)
     return xp.where(gone, 0.0, unit) / (1 + s)
 
@@ -60,7 +63,7 @@ pointwise(
 
 def _log_sigmoid(xp, x, /):
     z = xp.exp(-magnitude(xp, x))
-    return xp.where(x >= 0, 0.0, x) - z * log1p_ratio(xp, z)
+    return xp.clip(x, None, 0.0) - z * log1p_ratio(xp, z)
 
 
 pointwise(
@@ -79,7 +82,7 @@ pointwise(
 
 def _softplus(xp, x, /, *, beta):
     d = Decay(xp, magnitude(xp, times(beta, x)), 1 / beta)
-    return xp.where(x >= 0, x, 0.0) + d.times(times(1 / beta, log1p_ratio(xp, d.z)))
+    return xp.clip(x, 0.0, None) + d.times(times(1 / beta, log1p_ratio(xp, d.z)))
 
 
 def _softplus_beta(xp, x, /, *, beta):

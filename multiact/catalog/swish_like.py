@@ -10,11 +10,11 @@ from .self_gated import sigmoid_slope, sigmoid_times, silu_curvature, silu_slope
 
 pointwise(
     "e_swish",
-    lambda xp, x, /, *, beta: sigmoid_times(xp, x, beta * x),
+    lambda xp, x, /, *, beta: sigmoid_times(xp, x, beta * x, beta),
     {
         "x": lambda xp, x, /, *, beta: silu_slope(xp, x, beta),
         ("x", "x"): lambda xp, x, /, *, beta: silu_curvature(xp, x, beta),
-        "beta": lambda xp, x, /, *, beta: sigmoid_times(xp, x, x),
+        "beta": lambda xp, x, /, *, beta: sigmoid_times(xp, x, x, 1.0),
         ("x", "beta"): lambda xp, x, /, *, beta: silu_slope(xp, x, 1.0),
     },
     parameters=[parameter("beta", 1.5, description="the factor; silu for 1")],
