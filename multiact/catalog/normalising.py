@@ -47,7 +47,7 @@ def below_top(xp, z, axis):
 def probabilities(xp, z, axis):
     """softmax(z)."""
     e = xp.exp(below_top(xp, z, axis))
-    return e * (1 / xp.sum(e, axis=axis, keepdims=True))
+    return e / xp.sum(e, axis=axis, keepdims=True)
 
 
 def first_top(xp, is_top, like, axis):
@@ -94,12 +94,10 @@ def _cotangents(xp, arguments, gz, needed, sign, axis):
 
 def project(xp, y, t, axis):
     """y * (t - sum(y t)) for y that sum to 1, the Jacobian of softmax applied to t. It is symmetric."""
-    # What all have in common, or the entry that has nearly the whole has, is taken away first, and the rest of the mean then.
-    top, w = y > 0.5, weighted(xp, y, t)
-    found = xp.sum(xp.where(top, y, 0.0), axis=axis, keepdims=True) > 0.5
-    alone = xp.sum(xp.where(top, t, 0.0), axis=axis, keepdims=True)
-    d = t - xp.where(found, alone, xp.sum(w, axis=axis, keepdims=True))
-    return weighted(xp, y, d - xp.sum(weighted(xp, y, d), axis=axis, keepdims=True))
+    d = relative_to(xp, t, y > 0.5, axis)
+    for _ in range(2):  # the second time what is left after rounding of what all have in common
+        d = d - xp.sum(weighted(xp, y, d), axis=axis, keepdims=True)
+    return weighted(xp, y, d)
 
 
 def _fixed(xp, x, t):
@@ -147,8 +145,11 @@ def _log_softmax_jvp(xp, arguments, y, tangents, *, axis):
 
 def _log_softmax_vjp(xp, arguments, y, cotangent, needed, *, axis):
     # g - p sum(g), which would cancel where p is nearly 1: there (1 - p) g - p (sum(g) - g), with 1 - p from the others.
-    # p comes from x, so that compilers leave y and its logarithm out.
-    p = probabilities(xp, _scaled(arguments[0], arguments[1], 1), axis)
+    # p from x lets torch fuse everything; where it would cancel when it is differentiated once more, from y, which has its rule.
+    if keeps_subnormals(xp, y):
+        p = probabilities(xp, _scaled(arguments[0], arguments[1], 1), axis)
+    else:
+        p = xp.exp(y)
     one = p > 0.5
     others = xp.sum(xp.where(one, 0.0, cotangent), axis=axis, keepdims=True)
     top = xp.sum(xp.where(one, cotangent, 0.0), axis=axis, keepdims=True)
