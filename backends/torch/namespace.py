@@ -34,6 +34,11 @@ def keeps_subnormals(x: Any, /) -> Any:
     return x.is_cpu
 
 
+def isnan(x: Any, /) -> Any:
+    """x != x, since Inductor does torch.isnan one number at a time."""
+    return x != x
+
+
 def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
     return x.to(dtype, copy=copy)
 

@@ -51,7 +51,7 @@ def silu_slope(xp, u, factor, w=None):
         p = 1 / (1 + e)
         return e * (times(factor, p) * (1 + (v if w is None else w) * p))
     v, s, unit, gone = growth(xp, u, BIG)
-    p = 1 / (1 + s)
+    p = 0.5 / (0.5 + 0.5 * s)  # for 1 / x TensorFlow takes an inaccurate reciprocal
     return times(factor, xp.where(gone, 0.0, unit)) * (p * (1 + (v if w is None else w) * (s * p)))
 
 
