@@ -35,8 +35,8 @@ def keeps_subnormals(x: Any, /) -> Any:
 
 
 def isnan(x: Any, /) -> Any:
-    """x != x, since Inductor does torch.isnan one number at a time."""
-    return x != x
+    """A comparison, since Inductor does torch.isnan one number at a time."""
+    return torch.ne(x, x)
 
 
 def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
