@@ -288,7 +288,8 @@ def _xielu(xp, x, /, *, alpha_p, alpha_n, beta):
 def _xielu_x(xp, x, /, *, alpha_p, alpha_n, beta):
     v = _negative(xp, x)
     near = v > -1
-    inner = alpha_n * expm1(xp, xp.where(near, v, 0.0)) + beta
+    small = xp.where(near, v, 0.0)
+    inner = alpha_n * (small + series(xp, small, inverse_factorial)) + beta  # exp(x) - 1 is not near enough at the zero
     left = xp.where(near, inner, _exp(xp, v, alpha_n) + (beta - alpha_n))
     return xp.where(x > 0, 2 * alpha_p * x + beta, left)
 

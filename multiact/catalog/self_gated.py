@@ -46,10 +46,10 @@ def silu_slope(xp, u, factor, w=None):
     With a finite `w` that of x times the sigmoid of u, where w is x times the derivative of u.
     """
     if keeps_subnormals(xp, u) and isinstance(factor, float) and abs(factor) <= STEEP and not is_double(xp, u):
-        v = xp.clip(u, -BIG, 80.0)
+        v = xp.clip(u, -BIG, 40.0)  # from where on e is 1 + e, so that the fraction is exactly 1
         e = xp.exp(v)
-        p = 1 / (1 + e)
-        return e * (times(factor, p) * (1 + (v if w is None else w) * p))
+        t = 1 + e
+        return times(factor, e * (t + (v if w is None else w))) / (t * t)
     v, s, unit, gone = growth(xp, u, BIG)
     p = 0.5 / (0.5 + 0.5 * s)  # for 1 / x TensorFlow takes an inaccurate reciprocal
     return times(factor, xp.where(gone, 0.0, unit)) * (p * (1 + (v if w is None else w) * (s * p)))
