@@ -31,6 +31,19 @@ def magnitude(xp: Any, x: Array) -> Array:
     return xp.where(x >= 0, x, -x) if own is None else own(x)
 
 
+def positive(xp: Any, x: Array, slope: int = 1) -> Array:
+    """max(x, 0), with that slope at 0 in every framework; a namespace may have a shorter way."""
+    own = getattr(xp, "relu_where_fixed", None)
+    if own is not None and (y := own(x)) is not None:
+        return y
+    return xp.where(x >= 0 if slope else x > 0, x, 0.0)
+
+
+def negative(xp: Any, x: Array, slope: int = 1) -> Array:
+    """min(x, 0), likewise."""
+    return -positive(xp, -x, slope)
+
+
 def sign(xp: Any, x: Array) -> Array:
     """1 where x >= 0, else -1."""
     return xp.where(x >= 0, xp.ones_like(x), -1.0)

@@ -17,14 +17,23 @@ zeros_like = torch.zeros_like
 ones_like = torch.ones_like
 
 
-def magnitude(x: Any, /) -> Any:
-    """abs(x), with slope 1 at 0 where it is differentiated."""
-    if (
+def _differentiated(x: Any) -> Any:
+    return (
         torch.is_grad_enabled()
         and x.requires_grad
         or forward_ad._current_level >= 0
         or torch._C._are_functorch_transforms_active()
-    ):
+    )
+
+
+def relu_where_fixed(x: Any, /) -> Any:
+    """max(x, 0) where its slope is not asked for: one instruction of code of Inductor; None elsewhere."""
+    return None if _differentiated(x) else torch.relu(x)
+
+
+def magnitude(x: Any, /) -> Any:
+    """abs(x), with slope 1 at 0 where it is differentiated."""
+    if _differentiated(x):
         return torch.where(x >= 0, x, -x)
     return torch.abs(x)
 
@@ -44,10 +53,6 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
 
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
-    if type(min) is float and min == 0 and max is None:  # one instruction of code of Inductor, where clamp takes four
-        return torch.relu(x)
-    if type(max) is float and max == 0 and min is None:
-        return -torch.relu(-x)
     return torch.clamp(x, min, max)
 
 

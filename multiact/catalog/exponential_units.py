@@ -6,7 +6,20 @@ import math
 from typing import Any
 
 from ..declaration import Budget, parameter
-from ..numerics import Decay, choose, clamped, constant, expm1, inverse_factorial, is_double, series, tail, times
+from ..numerics import (
+    Decay,
+    choose,
+    clamped,
+    constant,
+    expm1,
+    inverse_factorial,
+    is_double,
+    negative,
+    positive,
+    series,
+    tail,
+    times,
+)
 from ..registry import pointwise
 from .self_gated import silu
 
@@ -16,7 +29,7 @@ ALPHA = 1.6732632423543772
 
 def _negative(xp, x):
     """The part of x at or below 0, where the exponential is taken."""
-    return xp.clip(x, None, 0.0)
+    return negative(xp, x)
 
 
 def _exp(xp, x, factor):
@@ -26,7 +39,7 @@ def _exp(xp, x, factor):
 
 pointwise(
     "elu",
-    lambda xp, x, /, *, alpha: xp.clip(x, 0.0, None) + times(alpha, expm1(xp, _negative(xp, x))),
+    lambda xp, x, /, *, alpha: positive(xp, x, 0) + times(alpha, expm1(xp, _negative(xp, x))),
     {
         "x": lambda xp, x, /, *, alpha: xp.where(x > 0, 1.0, _exp(xp, _negative(xp, x), alpha)),
         ("x", "x"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, _exp(xp, _negative(xp, x), alpha)),
@@ -57,7 +70,7 @@ def _scaled_expm1(xp, x, v, height, slope):
 def _celu(xp, x, /, *, alpha):
     v = _negative(xp, x)
     if isinstance(alpha, float) and alpha == 1:
-        return xp.clip(x, 0.0, None) + expm1(xp, v)
+        return positive(xp, x, 0) + expm1(xp, v)
     return xp.where(x > 0, x, _scaled_expm1(xp, v, v / alpha, alpha, 1.0))
 
 
@@ -92,7 +105,7 @@ pointwise(
 
 pointwise(
     "selu",
-    lambda xp, x, /: SCALE * xp.clip(x, 0.0, None) + SCALE * ALPHA * expm1(xp, _negative(xp, x)),
+    lambda xp, x, /: SCALE * positive(xp, x, 0) + SCALE * ALPHA * expm1(xp, _negative(xp, x)),
     {
         "x": lambda xp, x, /: xp.where(x > 0, SCALE, _exp(xp, _negative(xp, x), SCALE * ALPHA)),
         ("x", "x"): lambda xp, x, /: xp.where(x > 0, 0.0, _exp(xp, _negative(xp, x), SCALE * ALPHA)),

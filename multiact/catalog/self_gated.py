@@ -18,6 +18,7 @@ from ..numerics import (
     magnitude,
     normal_tail,
     odds,
+    positive,
     sign,
     times,
 )
@@ -116,7 +117,7 @@ INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
 def _gelu(xp, x, /):
     a, m, d = normal_tail(xp, x, 1.0)
-    y = xp.clip(x, 0.0, None) - d.times(a * m)
+    y = positive(xp, x) - d.times(a * m)
     if keeps_subnormals(xp, x):
         return y
     return xp.where(a < 1e-30, x * (0.5 + INV_SQRT_2PI * x), y)  # where a * m is subnormal

@@ -13,6 +13,8 @@ from ..numerics import (
     log1p,
     log1p_ratio,
     magnitude,
+    negative,
+    positive,
     sech2,
     sign,
     tanh,
@@ -63,7 +65,7 @@ pointwise(
 
 def _log_sigmoid(xp, x, /):
     z = xp.exp(-magnitude(xp, x))
-    return xp.clip(x, None, 0.0) - z * log1p_ratio(xp, z)
+    return negative(xp, x, 0) - z * log1p_ratio(xp, z)
 
 
 pointwise(
@@ -82,7 +84,7 @@ pointwise(
 
 def _softplus(xp, x, /, *, beta):
     d = Decay(xp, magnitude(xp, times(beta, x)), 1 / beta)
-    return xp.clip(x, 0.0, None) + d.times(times(1 / beta, log1p_ratio(xp, d.z)))
+    return positive(xp, x) + d.times(times(1 / beta, log1p_ratio(xp, d.z)))
 
 
 def _softplus_beta(xp, x, /, *, beta):
