@@ -36,7 +36,7 @@ def positive(xp: Any, x: Array, slope: int = 1) -> Array:
     own = getattr(xp, "relu_where_fixed", None)
     if own is not None and (y := own(x)) is not None:
         return y
-    return xp.where(x >= 0 if slope else x > 0, x, 0.0)
+    return xp.where(x < 0 if slope else x <= 0, 0.0, x)
 
 
 def negative(xp: Any, x: Array, slope: int = 1) -> Array:
