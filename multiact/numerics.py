@@ -33,10 +33,8 @@ def magnitude(xp: Any, x: Array) -> Array:
 
 def positive(xp: Any, x: Array, slope: int = 1) -> Array:
     """max(x, 0), with that slope at 0 in every framework; a namespace may have a shorter way."""
-    own = getattr(xp, "relu_where_fixed", None)
-    if own is not None and (y := own(x)) is not None:
-        return y
-    return xp.where(x < 0 if slope else x <= 0, 0.0, x)
+    own = getattr(xp, "positive_part", None)
+    return xp.where(x < 0 if slope else x <= 0, 0.0, x) if own is None else own(x, slope)
 
 
 def negative(xp: Any, x: Array, slope: int = 1) -> Array:
@@ -72,6 +70,11 @@ def choose(xp: Any, condition: Array, yes: Array, no: Array, like: Array) -> Arr
 def constant(xp: Any, x: Array, value: float) -> Array:
     """`value` in the shape and dtype of `x`, NaN where `x` is NaN."""
     return xp.where(xp.isnan(x), x, value)
+
+
+def bounded(factor: Any, bound: float) -> bool:
+    """Whether a factor is known to be no larger than that: it is a number, not an array."""
+    return isinstance(factor, float) and abs(factor) <= bound
 
 
 def times(factor: Any, x: Array) -> Array:
@@ -128,8 +131,7 @@ class Decay:
 
     def __init__(self, xp: Any, a: Array, factor: Any = None) -> None:
         self._xp, self._a = xp, a
-        bound = LINEAR if keeps_subnormals(xp, a) else 1.0
-        self._small = isinstance(factor, float) and abs(factor) <= bound
+        self._small = bounded(factor, LINEAR if keeps_subnormals(xp, a) else 1.0)
         self._near = xp.exp(-a if self._small else xp.where(a > 2 * _SHIFT, _SHIFT, xp.zeros_like(a)) - a)
         self.z = self._whole(self._near)
 
@@ -160,11 +162,6 @@ def growth(xp: Any, u: Array, high: float | None = None) -> tuple[Array, Array, 
     v = xp.clip(u, low, high)
     s = xp.exp(xp.where(v < -2 * shift, -shift - v, -v))
     return v, s, xp.where(v >= -2 * shift, xp.ones_like(v), math.exp(-shift)), u < low
-
-
-def odds(xp: Any, u: Array) -> Array:
-    """e^u, limited where e^u + 1 is e^u in every dtype; for arithmetic that keeps subnormal numbers."""
-    return xp.exp(xp.clip(u, None, 80.0))
 
 
 def gumbel(xp: Any, u: Array) -> Array:
@@ -376,7 +373,7 @@ def normal_tail(xp: Any, x: Array, factor: Any = None) -> tuple[Array, Array, De
     """
     a = xp.clip(magnitude(xp, x), None, NORMAL_END)
     upper, lower = _MILLS_64 if is_double(xp, x) else _MILLS_32
-    # `a` is not used again where XLA would have to evaluate it more often
+    # XLA would evaluate `a` more often if it were used once more
     q = a * a if keeps_subnormals(xp, x) else xp.clip(x * x, None, NORMAL_END * NORMAL_END)
     return a, horner(a, upper) / horner(a, lower), Decay(xp, 0.5 * q, factor)
 

@@ -18,6 +18,7 @@ ones_like = torch.ones_like
 
 
 def _differentiated(x: Any) -> Any:
+    """Whether a derivative of what becomes of `x` may be asked for."""
     return (
         torch.is_grad_enabled()
         and x.requires_grad
@@ -26,16 +27,18 @@ def _differentiated(x: Any) -> Any:
     )
 
 
-def relu_where_fixed(x: Any, /) -> Any:
-    """max(x, 0) where its slope is not asked for: one instruction of code of Inductor; None elsewhere."""
-    return None if _differentiated(x) else torch.relu(x)
-
-
 def magnitude(x: Any, /) -> Any:
     """abs(x), with slope 1 at 0 where it is differentiated."""
     if _differentiated(x):
         return torch.where(x >= 0, x, -x)
     return torch.abs(x)
+
+
+def positive_part(x: Any, slope: int, /) -> Any:
+    """max(x, 0), with that slope at 0 where it is differentiated; elsewhere one instruction of code of Inductor."""
+    if _differentiated(x):
+        return torch.where(x < 0 if slope else x <= 0, 0.0, x)
+    return torch.relu(x)
 
 
 def keeps_subnormals(x: Any, /) -> Any:

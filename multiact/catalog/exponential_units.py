@@ -27,11 +27,6 @@ SCALE = 1.0507009873554805
 ALPHA = 1.6732632423543772
 
 
-def _negative(xp, x):
-    """The part of x at or below 0, where the exponential is taken."""
-    return negative(xp, x)
-
-
 def _exp(xp, x, factor):
     """factor * exp(x) for x <= 0."""
     return Decay(xp, -x, factor).times(factor)
@@ -39,12 +34,12 @@ def _exp(xp, x, factor):
 
 pointwise(
     "elu",
-    lambda xp, x, /, *, alpha: positive(xp, x, 0) + times(alpha, expm1(xp, _negative(xp, x))),
+    lambda xp, x, /, *, alpha: positive(xp, x, 0) + times(alpha, expm1(xp, negative(xp, x))),
     {
-        "x": lambda xp, x, /, *, alpha: xp.where(x > 0, 1.0, _exp(xp, _negative(xp, x), alpha)),
-        ("x", "x"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, _exp(xp, _negative(xp, x), alpha)),
-        "alpha": lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, expm1(xp, _negative(xp, x))),
-        ("x", "alpha"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, xp.exp(_negative(xp, x))),
+        "x": lambda xp, x, /, *, alpha: xp.where(x > 0, 1.0, _exp(xp, negative(xp, x), alpha)),
+        ("x", "x"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, _exp(xp, negative(xp, x), alpha)),
+        "alpha": lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, expm1(xp, negative(xp, x))),
+        ("x", "alpha"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, xp.exp(negative(xp, x))),
     },
     parameters=[parameter("alpha", 1.0, description="minus the limit at -inf")],
     class_name="ELU",
@@ -68,7 +63,7 @@ def _scaled_expm1(xp, x, v, height, slope):
 
 
 def _celu(xp, x, /, *, alpha):
-    v = _negative(xp, x)
+    v = negative(xp, x)
     if isinstance(alpha, float) and alpha == 1:
         return positive(xp, x, 0) + expm1(xp, v)
     return xp.where(x > 0, x, _scaled_expm1(xp, v, v / alpha, alpha, 1.0))
@@ -76,7 +71,7 @@ def _celu(xp, x, /, *, alpha):
 
 def _celu_alpha(xp, x, /, *, alpha):
     # expm1(v) - v exp(v): below -1 as it stands, above by its own series.
-    v = clamped(xp, _negative(xp, x) / alpha)
+    v = clamped(xp, negative(xp, x) / alpha)
     near = v > -1
     inner = -series(xp, xp.where(near, v, 0.0), lambda k: (k - 1) / math.factorial(k))
     outer = xp.where(near, -1.0, v)
@@ -87,8 +82,8 @@ pointwise(
     "celu",
     _celu,
     {
-        "x": lambda xp, x, /, *, alpha: xp.where(x > 0, 1.0, xp.exp(_negative(xp, x) / alpha)),
-        ("x", "x"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, _exp(xp, _negative(xp, x) / alpha, 1 / alpha)),
+        "x": lambda xp, x, /, *, alpha: xp.where(x > 0, 1.0, xp.exp(negative(xp, x) / alpha)),
+        ("x", "x"): lambda xp, x, /, *, alpha: xp.where(x > 0, 0.0, _exp(xp, negative(xp, x) / alpha, 1 / alpha)),
         "alpha": _celu_alpha,
     },
     parameters=[parameter("alpha", 1.0, "(0, inf)", description="minus the limit at -inf")],
@@ -105,10 +100,10 @@ pointwise(
 
 pointwise(
     "selu",
-    lambda xp, x, /: SCALE * positive(xp, x, 0) + SCALE * ALPHA * expm1(xp, _negative(xp, x)),
+    lambda xp, x, /: SCALE * positive(xp, x, 0) + SCALE * ALPHA * expm1(xp, negative(xp, x)),
     {
-        "x": lambda xp, x, /: xp.where(x > 0, SCALE, _exp(xp, _negative(xp, x), SCALE * ALPHA)),
-        ("x", "x"): lambda xp, x, /: xp.where(x > 0, 0.0, _exp(xp, _negative(xp, x), SCALE * ALPHA)),
+        "x": lambda xp, x, /: xp.where(x > 0, SCALE, _exp(xp, negative(xp, x), SCALE * ALPHA)),
+        ("x", "x"): lambda xp, x, /: xp.where(x > 0, 0.0, _exp(xp, negative(xp, x), SCALE * ALPHA)),
     },
     class_name="SELU",
     family="exponential_units",
@@ -135,17 +130,17 @@ pointwise(
 
 
 def _pelu(xp, x, /, *, alpha, beta):
-    v, slope = _negative(xp, x), alpha / beta
+    v, slope = negative(xp, x), alpha / beta
     return xp.where(x > 0, slope * x, _scaled_expm1(xp, v, v / beta, alpha, slope))
 
 
 def _pelu_alpha(xp, x, /, *, alpha, beta):
-    v = _negative(xp, x)
+    v = negative(xp, x)
     return xp.where(x > 0, x / beta, _scaled_expm1(xp, v, v / beta, 1.0, 1 / beta))
 
 
 def _pelu_beta(xp, x, /, *, alpha, beta):
-    v = clamped(xp, _negative(xp, x) / beta)
+    v = clamped(xp, negative(xp, x) / beta)
     slope = alpha / beta
     return -xp.where(x > 0, slope / beta * x, _exp(xp, v, v * slope))
 
@@ -155,10 +150,10 @@ pointwise(
     _pelu,
     {
         "x": lambda xp, x, /, *, alpha, beta: xp.where(
-            x > 0, alpha / beta, _exp(xp, _negative(xp, x) / beta, alpha / beta)
+            x > 0, alpha / beta, _exp(xp, negative(xp, x) / beta, alpha / beta)
         ),
         ("x", "x"): lambda xp, x, /, *, alpha, beta: xp.where(
-            x > 0, 0.0, _exp(xp, _negative(xp, x) / beta, alpha / beta / beta)
+            x > 0, 0.0, _exp(xp, negative(xp, x) / beta, alpha / beta / beta)
         ),
         "alpha": _pelu_alpha,
         "beta": _pelu_beta,
@@ -181,17 +176,17 @@ pointwise(
 
 
 def _mpelu(xp, x, /, *, alpha, beta):
-    v = _negative(xp, x)
+    v = negative(xp, x)
     return xp.where(x > 0, x, _scaled_expm1(xp, v, beta * v, alpha, alpha * beta))
 
 
 def _mpelu_alpha(xp, x, /, *, alpha, beta):
-    v = _negative(xp, x)
+    v = negative(xp, x)
     return xp.where(x > 0, 0.0, _scaled_expm1(xp, v, beta * v, 1.0, beta))
 
 
 def _mpelu_beta(xp, x, /, *, alpha, beta):
-    v = _negative(xp, x)
+    v = negative(xp, x)
     return xp.where(x > 0, 0.0, _exp(xp, beta * v, alpha * clamped(xp, v, _LONG)))
 
 
@@ -202,9 +197,9 @@ pointwise(
     "mpelu",
     _mpelu,
     {
-        "x": lambda xp, x, /, *, alpha, beta: xp.where(x > 0, 1.0, _exp(xp, beta * _negative(xp, x), alpha * beta)),
+        "x": lambda xp, x, /, *, alpha, beta: xp.where(x > 0, 1.0, _exp(xp, beta * negative(xp, x), alpha * beta)),
         ("x", "x"): lambda xp, x, /, *, alpha, beta: xp.where(
-            x > 0, 0.0, _exp(xp, beta * _negative(xp, x), alpha * beta * beta)
+            x > 0, 0.0, _exp(xp, beta * negative(xp, x), alpha * beta * beta)
         ),
         "alpha": _mpelu_alpha,
         "beta": _mpelu_beta,
@@ -228,7 +223,7 @@ pointwise(
 
 def _root(xp, x, alpha):
     """x <= 0, w = alpha x^2 and sqrt(1 + w), all those of a finite x whose square does not overflow."""
-    v = clamped(xp, _negative(xp, x), 1e150 if is_double(xp, x) else 1e18)
+    v = clamped(xp, negative(xp, x), 1e150 if is_double(xp, x) else 1e18)
     w = alpha * v * v
     return v, w, xp.sqrt(1 + w)
 
@@ -291,7 +286,7 @@ def _bend(xp, x):
 
 
 def _xielu(xp, x, /, *, alpha_p, alpha_n, beta):
-    v = _negative(xp, x)
+    v = negative(xp, x)
     near, inner, outer = _bend(xp, v)
     # far to the left the two multiples of x are one, so that -inf does not meet inf
     left = xp.where(near, alpha_n * inner + beta * v, alpha_n * outer + (beta - alpha_n) * xp.where(near, 0.0, v))
@@ -299,7 +294,7 @@ def _xielu(xp, x, /, *, alpha_p, alpha_n, beta):
 
 
 def _xielu_x(xp, x, /, *, alpha_p, alpha_n, beta):
-    v = _negative(xp, x)
+    v = negative(xp, x)
     near = v > -1
     small = xp.where(near, v, 0.0)
     inner = alpha_n * (small + series(xp, small, inverse_factorial)) + beta  # exp(x) - 1 is not near enough at the zero
@@ -308,11 +303,11 @@ def _xielu_x(xp, x, /, *, alpha_p, alpha_n, beta):
 
 
 def _xielu_xx(xp, x, /, *, alpha_p, alpha_n, beta):
-    return xp.where(x > 0, 2 * alpha_p, _exp(xp, _negative(xp, x), alpha_n))
+    return xp.where(x > 0, 2 * alpha_p, _exp(xp, negative(xp, x), alpha_n))
 
 
 def _xielu_alpha_n(xp, x, /, *, alpha_p, alpha_n, beta):
-    v = _negative(xp, x)
+    v = negative(xp, x)
     near, inner, outer = _bend(xp, v)
     return xp.where(x > 0, 0.0, xp.where(near, inner, outer - v))
 
@@ -353,13 +348,13 @@ pointwise(
 
 
 def _elish(xp, x, /):
-    a = -_negative(xp, x)
+    a = -negative(xp, x)
     d = Decay(xp, a)
     return xp.where(x > 0, silu.function(xp, x, 1.0), d.times(expm1(xp, -a)) / (1 + d.z))
 
 
 def _elish_x(xp, x, /):
-    n = _negative(xp, x)
+    n = negative(xp, x)
     d = Decay(xp, -n)
     z = d.z
     # near 0 by what it differs from 1/2, in y = z - 1
@@ -370,7 +365,7 @@ def _elish_x(xp, x, /):
 
 
 def _elish_xx(xp, x, /):
-    d = Decay(xp, -_negative(xp, x))
+    d = Decay(xp, -negative(xp, x))
     z = d.z
     left = d.times(z * (z * (z + 3) + 5) - 1) / ((1 + z) * (1 + z) * (1 + z))
     return xp.where(x > 0, _silu_xx(xp, x, 1.0), left)
@@ -399,7 +394,7 @@ def _hard_parts(xp, x):
     """Where |x| < 1, x there, and the part of it at or below 0."""
     within = (x > -1) & (x < 1)
     v = xp.where(within, x, 0.0)
-    return within, v, _negative(xp, v)
+    return within, v, negative(xp, v)
 
 
 def _hard_elish(xp, x, /):

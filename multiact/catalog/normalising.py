@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from ..declaration import parameter
-from ..numerics import keeps_subnormals
+from ..numerics import keeps_subnormals, times
 from ..registry import axiswise
 
 INF = math.inf
@@ -127,13 +127,14 @@ def _log_softmax_value(xp, x, temperature, *, axis):
     shifted = below_top(xp, _scaled(x, temperature, 1), axis)
     e = xp.exp(shifted)
     total = xp.sum(e, axis=axis, keepdims=True)  # in which the digits of a small rest are lost
+    unit = 1.0
     if not keeps_subnormals(xp, x):
+        unit = _UNIT
         far = shifted < -64
         e = xp.exp(xp.where(far, shifted + 32, shifted)) * xp.where(
-            far, math.exp(-32) / _UNIT, xp.ones_like(shifted) / _UNIT
+            far, math.exp(-32) / unit, xp.ones_like(shifted) / unit
         )
-    rest = xp.sum(xp.where(shifted == 0, 0.0, e), axis=axis, keepdims=True)
-    rest = rest if keeps_subnormals(xp, x) else _UNIT * rest
+    rest = times(unit, xp.sum(xp.where(shifted == 0, 0.0, e), axis=axis, keepdims=True))
     return shifted - xp.log1p(xp.where(total > 1.5, total - 1, rest))
 
 

@@ -9,6 +9,7 @@ from ..numerics import (
     BIG,
     NORMAL_END,
     Decay,
+    bounded,
     choose,
     clamped,
     expm1,
@@ -17,7 +18,6 @@ from ..numerics import (
     keeps_subnormals,
     magnitude,
     normal_tail,
-    odds,
     positive,
     sign,
     times,
@@ -34,8 +34,8 @@ STEEP = 4.0
 
 def sigmoid_times(xp, u, v, ratio=None):
     """v times the sigmoid of u; `ratio`, if it is a number, is a bound of v / u far from 0."""
-    if keeps_subnormals(xp, u) and isinstance(ratio, float) and abs(ratio) <= STEEP:
-        e = odds(xp, u)
+    if keeps_subnormals(xp, u) and bounded(ratio, STEEP):
+        e = xp.exp(xp.clip(u, None, 80.0))  # beside which the 1 is nothing in every dtype
         return xp.where(e == 0, 0.0, v * (e / (1 + e)))
     _, s, unit, gone = growth(xp, u)
     return xp.where(gone, 0.0, unit * v) / (1 + s)
@@ -46,7 +46,8 @@ def silu_slope(xp, u, factor, w=None):
 
     With a finite `w` that of x times the sigmoid of u, where w is x times the derivative of u.
     """
-    if keeps_subnormals(xp, u) and isinstance(factor, float) and abs(factor) <= STEEP and not is_double(xp, u):
+    # not in float64, where w exp(-40) may count
+    if keeps_subnormals(xp, u) and bounded(factor, STEEP) and not is_double(xp, u):
         v = xp.clip(u, -BIG, 40.0)  # from where on e is 1 + e, so that the fraction is exactly 1
         e = xp.exp(v)
         t = 1 + e
