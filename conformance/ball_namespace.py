@@ -291,7 +291,7 @@ def positive_part(x: Any, slope: int, /) -> Ball:
     return where(x < 0 if slope else x <= 0, 0.0, x)
 
 
-def keeps_subnormals(x: Any, /) -> bool:
+def keeps_subnormals(x: Any, /) -> builtins.bool:
     """Nothing underflows here, but what is judged is the formula that holds everywhere."""
     return False
 
