@@ -34,9 +34,13 @@ STEEP = 4.0
 
 def sigmoid_times(xp, u, v, ratio=None):
     """v times the sigmoid of u; `ratio`, if it is a number, is a bound of v / u far from 0."""
-    if keeps_subnormals(xp, u) and bounded(ratio, STEEP):
-        e = xp.exp(xp.clip(u, None, 80.0))  # beside which the 1 is nothing in every dtype
-        return xp.where(e == 0, 0.0, v * (e / (1 + e)))
+    if keeps_subnormals(xp, u):
+        steep = not bounded(ratio, STEEP)
+        far = u < -64
+        limited = xp.clip(u, None, 80.0)  # beside its exponential the 1 is nothing in every dtype
+        e = xp.exp(xp.where(far, limited + 32, limited) if steep else limited)
+        y = xp.where(e == 0, 0.0, v * (e / (1 + e)))
+        return xp.where(far, math.exp(-32) * y, y) if steep else y
     _, s, unit, gone = growth(xp, u)
     return xp.where(gone, 0.0, unit * v) / (1 + s)
 
