@@ -119,8 +119,8 @@ def lookup(backend: Backend, name: str) -> Any:
     """
     if name.startswith("_"):
         raise AttributeError(name)
-    classes = class_names()
-    if getattr(backend, "has_layers", False):
+    if getattr(backend, "has_layers", False) and not name.islower():  # a table of all classes is slow to make
+        classes = class_names()
         if name in classes:
             return backend.layer(registry.get(classes[name]))
         if name in ADAPTIVE:

@@ -54,6 +54,8 @@ def register(activation: Activation) -> Activation:
     """Make an activation available under its name and aliases; a name that is taken raises `DefinitionError`."""
     if not activation.name.isidentifier() or keyword.iskeyword(activation.name) or activation.name.startswith("_"):
         raise DefinitionError(f"{activation.name!r} cannot be a name: give a lower-case Python identifier.")
+    if activation.class_name.islower():
+        raise DefinitionError(f"{activation.class_name!r} cannot be a class name: give one with a capital letter.")
     with _lock:
         for name in (activation.name, *activation.aliases):
             if name in _activations or name in _aliases:

@@ -218,6 +218,8 @@ def test_a_definition_without_a_derivative_raises():
     for wrong in ("Two Words", "class", "_hidden"):
         with pytest.raises(ma.DefinitionError, match="cannot be a name"):
             ma.define(wrong, lambda xp, x, /: x, {"x": lambda xp, x, /: x})
+    with pytest.raises(ma.DefinitionError, match="'lower' cannot be a class name: give one with a capital"):
+        ma.define("test_bare", lambda xp, x, /: x, {"x": lambda xp, x, /: x}, class_name="lower")
     assert "test_bare" not in ma.names()
 
 

@@ -1,7 +1,8 @@
 """The PyTorch backend: every function of a tower is an autograd.Function whose derivatives are the next ones.
 
-Only the arguments are saved for backward. Each Function exists twice: with a jvp for eager mode, and without one for
-torch.compile, which refuses Functions that define it.
+Only the arguments are saved for backward. Each Function exists three times: with a jvp and setup_context for torch.func and
+forward mode; without for torch.compile, which refuses Functions that define a jvp; and for plain calls, because torch inspects
+the signature of a Function with setup_context in every call, 10 us.
 """
 
 from __future__ import annotations
@@ -142,8 +143,9 @@ def _differentiable(
     Where a derivative is needed in an argument listed in `missing`, autograd differentiates the body instead. `ways` are those
     to evaluate it in eager mode.
     """
-    eager = _autograd_function(name, plain, vjp, jvp, traced=False, ways=ways)
-    traced = _autograd_function(name, plain, vjp, jvp, traced=True)
+    eager = _autograd_function(name, plain, vjp, ways=ways)
+    transformable = _autograd_function(name, plain, vjp, jvp)
+    traced = _autograd_function(name, plain, vjp, traced=True)
     value = plain if ways is None else ways.forward
 
     def call(*arguments: Any) -> Tensor:
@@ -168,7 +170,7 @@ def _differentiable(
         for i in missing:
             if _requires_grad(arguments[i]) or transformed and isinstance(arguments[i], torch.Tensor):
                 return plain(*arguments)
-        return eager.apply(*arguments)
+        return (transformable if transformed else eager).apply(*arguments)
 
     return call
 
@@ -190,19 +192,22 @@ def _forward_levels() -> int:
 
 
 def _autograd_function(
-    name: str, plain: Rule, vjp: Rule, jvp: Rule, traced: bool, ways: Eager | None = None
+    name: str, plain: Rule, vjp: Rule, jvp: Rule | None = None, traced: bool = False, ways: Eager | None = None
 ) -> type[torch.autograd.Function]:
+    """A Function of `plain`; with `jvp` one for forward mode and the transforms of torch.func."""
+    value = plain if ways is None else ways.forward
+
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         tensors = [a if isinstance(a, torch.Tensor) else None for a in inputs]
         ctx.constants = [None if isinstance(a, torch.Tensor) else a for a in inputs]
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors)
-        if not traced:
+        if jvp is not None:
             ctx.save_for_forward(*tensors)
 
-    def traced_forward(ctx: Any, *arguments: Any) -> Tensor:
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
         setup_context(ctx, arguments, None)
-        return plain(*arguments)
+        return value(*arguments)
 
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         arguments = _restored(ctx)
@@ -216,21 +221,23 @@ def _autograd_function(
         grads = vjp(inputs, grad.to(inputs[0].dtype), ctx.needs_input_grad, traced)
         return tuple([None if g is None else _sum_to(g, a.shape).to(a.dtype) for g, a in zip(grads, arguments)])
 
-    def forward_mode(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
-        arguments = _restored(ctx)
-        if all(t is None for t in tangents):
-            return None
-        inputs = wide(arguments)
-        tangent = jvp(inputs, [None if t is None else t.to(inputs[0].dtype) for t in tangents])
-        return tangent.to(arguments[0].dtype)
-
     members: dict[str, Any] = {"backward": staticmethod(backward)}
-    if traced:  # without setup_context, behind which Dynamo cannot follow a closure
-        members |= {"forward": staticmethod(traced_forward)}
+    if jvp is None:
+        members["forward"] = staticmethod(forward)
     else:
+        rule = jvp
+
+        def forward_mode(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
+            arguments = _restored(ctx)
+            if all(t is None for t in tangents):
+                return None
+            inputs = wide(arguments)
+            tangent: Tensor = rule(inputs, [None if t is None else t.to(inputs[0].dtype) for t in tangents])
+            return tangent.to(arguments[0].dtype)
+
         members |= {
             "generate_vmap_rule": True,
-            "forward": staticmethod(plain if ways is None else ways.forward),
+            "forward": staticmethod(value),
             "setup_context": staticmethod(setup_context),
             "jvp": staticmethod(forward_mode),
         }
