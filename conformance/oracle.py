@@ -29,7 +29,7 @@ from multiact import cache
 from multiact.files import replacing
 
 #: raised when the oracle or the points change, so that nothing older is taken from the cache.
-VERSION = 3
+VERSION = 4
 START, LIMIT = 160, 1 << 15
 #: bits to which a judged number is known, and one that only scales an error.
 JUDGED, SCALING = 110, 16
@@ -844,8 +844,8 @@ def along_axis(
     if finite.any():
         out[finite] = evaluate(finite, rows[finite], tiny)
     if infinite.any():
-        # Infinities that go at different speeds must have the same limit as ones that go together.
-        limits = []
+        # Infinities that go at different speeds must have the same limit as ones that go together; the slack is the larger one.
+        limits, slacks = [], []
         for speed in (0.0, 0.125):
             rate = 1 + speed * np.arange(rows.shape[1])
             far = [
@@ -853,16 +853,16 @@ def along_axis(
                     infinite,
                     np.where(np.isinf(rows), np.copysign(2.0**k * rate, rows), rows)[infinite],
                     -1000,
-                    slack=speed > 0 and k == FAR[-1],
+                    slack=k == FAR[-1],
                 )
                 for k in FAR
             ]
             limits.append(_settled(np.stack(far)[..., 0]))
+            slacks.append(np.where(np.isfinite(far[-1][..., 2]), far[-1][..., 2], 0.0))
         limit, other = limits
         out[infinite, :, 0] = np.where(limit == other, limit, np.nan)
         out[infinite, :, 1] = 0.0
-        slack = far[-1][..., 2]
-        out[infinite, :, 2] = np.where(np.isfinite(slack), slack, 0.0)
+        out[infinite, :, 2] = np.maximum(*slacks)
     if nan.any():
         low, high = (
             along_axis(

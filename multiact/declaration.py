@@ -391,6 +391,8 @@ class Axiswise:
         None for as many.
     left_out : where some entries of a row can be left out, what these count as in the input and what they become in the
         result: (-inf, 0.0) for softmax. None where there is no number that does not count.
+    result_suffices : whether `vjp`, asked for x alone, needs y and not x, so that a backend may keep y instead. It is then
+        given None for x.
     """
 
     name: str
@@ -403,6 +405,7 @@ class Axiswise:
     ranks: tuple[int, ...] = ()
     size: Callable[..., int] | None = None
     left_out: tuple[float, float] | None = None
+    result_suffices: bool = False
 
     def evaluate(self, xp: Any, x: Array, *parameters: Array, **options: int) -> Array:
         wide = widen(xp, x)

@@ -304,6 +304,7 @@ def axiswise(
     ranks: tuple[int, ...] = (),
     size: Callable[..., int] | None = None,
     left_out: tuple[float, float] | None = None,
+    result_suffices: bool = False,
     class_name: str | None = None,
     **facts: Any,
 ) -> Activation:
@@ -311,13 +312,15 @@ def axiswise(
 
     Parameters
     ----------
-    value, jvp, vjp, fixed_axis, ranks, size, left_out : see `Axiswise`.
+    value, jvp, vjp, fixed_axis, ranks, size, left_out, result_suffices : see `Axiswise`.
     parameters, options : see `Parameter`, `Option`. Options are integers, which reach the three by keyword, or have variants.
     class_name, **facts : as for `pointwise`.
     """
     arguments = ("x", *(p.name for p in parameters))
     static = tuple(o.name for o in options if not o.variants)
-    function = Axiswise(name, arguments, value, jvp, vjp, static, fixed_axis, ranks, size, left_out)
+    function = Axiswise(
+        name, arguments, value, jvp, vjp, static, fixed_axis, ranks, size, left_out, result_suffices
+    )
     return register(
         Activation(
             name,

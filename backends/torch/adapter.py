@@ -1,6 +1,6 @@
 """The PyTorch backend: every function of a tower is an autograd.Function whose derivatives are the next ones.
 
-Only the arguments are saved for backward. Each Function exists three times: with a jvp and setup_context for torch.func and
+Only the arguments are saved for backward, or the result in place of x where it suffices. Each Function exists three times: with a jvp and setup_context for torch.func and
 forward mode; without for torch.compile, which refuses Functions that define a jvp; and for plain calls, because torch inspects
 the signature of a Function with setup_context in every call, 10 us.
 """
@@ -81,7 +81,7 @@ class TorchBackend(BackendBase):
                 return lambda *inputs: node(namespace, *inputs)
             return self.elementwise(node)
 
-        def vjp(inputs: list[Any], grad: Tensor, needed: tuple[bool, ...], traced: bool) -> list[Tensor | None]:
+        def vjp(inputs: list[Any], y: None, grad: Tensor, needed: Sequence[bool], traced: bool) -> list[Tensor | None]:
             return [grad * partial(i, traced)(*inputs) if need else None for i, need in enumerate(needed)]
 
         def jvp(inputs: list[Any], tangents: list[Tensor | None]) -> Tensor:
@@ -107,9 +107,12 @@ class TorchBackend(BackendBase):
             arrays, options = parted(wide(arguments))
             return rounded(function.value(namespace, *arrays, **options), arguments[0])
 
-        def vjp(inputs: list[Any], grad: Tensor, needed: tuple[bool, ...], traced: bool) -> list[Tensor | None]:
+        def vjp(
+            inputs: list[Any], y: Tensor | None, grad: Tensor, needed: Sequence[bool], traced: bool
+        ) -> list[Tensor | None]:
             arrays, options = parted(inputs)
-            y = plain(*inputs) if traced else call(*inputs)
+            if y is None:
+                y = plain(*inputs) if traced else call(*inputs)
             return [*function.vjp(namespace, arrays, y, grad, needed[:count], **options), *(None for _ in names)]
 
         def jvp(inputs: list[Any], tangents: list[Tensor | None]) -> Tensor:
@@ -156,7 +159,7 @@ def _differentiable(
                     # A number first met inside a Function belongs to its graph, and Dynamo cannot use it in the next one.
                     # So all constants are met here before; the results are dropped from the graph.
                     plain(*arguments)
-                    vjp(wide(arguments), arguments[0], tuple(needed), True)
+                    vjp(wide(arguments), None, arguments[0], tuple(needed), True)
                 return traced.apply(*arguments)
             return plain(*arguments)
         transformed = torch._C._are_functorch_transforms_active()
@@ -197,7 +200,7 @@ def _autograd_function(
     """A Function of `plain`; with `jvp` one for forward mode and the transforms of torch.func."""
     value = plain if ways is None else ways.forward
 
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    def setup_context(ctx: Any, inputs: Sequence[Any], output: Any) -> None:
         tensors = [a if isinstance(a, torch.Tensor) else None for a in inputs]
         ctx.constants = [None if isinstance(a, torch.Tensor) else a for a in inputs]
         ctx.set_materialize_grads(False)
@@ -206,19 +209,27 @@ def _autograd_function(
             ctx.save_for_forward(*tensors)
 
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        setup_context(ctx, arguments, None)
-        return value(*arguments)
+        y: Tensor = value(*arguments)
+        if ways is not None:  # Dynamo has to follow the other way only
+            ctx.keeps_result = ways.keeps_result(arguments)
+            if ctx.keeps_result:
+                arguments = (y, *arguments[1:])
+        setup_context(ctx, arguments, y)
+        return y
 
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         arguments = _restored(ctx)
         if grad is None:
             return (None,) * len(arguments)
+        y = None
         if ways is not None:
             at_once = ways.backward(arguments, grad, ctx.needs_input_grad)
             if at_once is not None:
                 return tuple(at_once)
+            y = arguments[0] if ctx.keeps_result else None
         inputs = wide(arguments)
-        grads = vjp(inputs, grad.to(inputs[0].dtype), ctx.needs_input_grad, traced)
+        given = inputs if y is None else [None, *inputs[1:]]
+        grads = vjp(given, y, grad.to(inputs[0].dtype), ctx.needs_input_grad, traced)
         return tuple([None if g is None else _sum_to(g, a.shape).to(a.dtype) for g, a in zip(grads, arguments)])
 
     members: dict[str, Any] = {"backward": staticmethod(backward)}

@@ -137,7 +137,8 @@ class Spec:
         files |= {Path(str(m.__file__)) for m in core} | {room / n for n in ("kernel_worker.py", "namespace.py")}
         code = fingerprint.content(tuple(sorted(files)))
         name = self.function.name.replace("/", "_")
-        key = fingerprint.key(code, name, self.constants, torch.__version__, _processor(self.device))
+        kept = keeps_result(self.function, self.dtype, self.constants)
+        key = fingerprint.key(code, name, self.constants, kept, torch.__version__, _processor(self.device))
         return cache.directory("torch-kernels") / f"{name}-{_NAMES[self.dtype]}-{self.device}-{key}.pt2"
 
 
@@ -185,6 +186,16 @@ class Kernel:
 
 def _shaped(y: Tensor, x: Tensor) -> Tensor:
     return y.view(x.shape) if x.is_contiguous() else y.as_strided(x.shape, x.stride())
+
+
+def keeps_result(function: Elementwise | Axiswise, dtype: torch.dtype, parameters: Sequence[Any]) -> bool:
+    """Whether the backward pass takes the result and not x. In 16 bits that lacks digits, and a parameter needs x."""
+    return (
+        isinstance(function, Axiswise)
+        and function.result_suffices
+        and dtype in (torch.float32, torch.float64)
+        and not any(isinstance(p, Tensor) for p in parameters)
+    )
 
 
 def usable(x: Tensor, rows: bool) -> bool:
@@ -265,6 +276,10 @@ class Eager:
             self._native_dtypes = frozenset(getattr(torch, name) for name in dtypes)
             self._native_backward = NATIVE_BACKWARD.get(activation.name)
 
+    def keeps_result(self, arguments: Sequence[Any]) -> bool:
+        """Whether the result is kept for the backward pass, in place of x."""
+        return self._rows and keeps_result(self._function, arguments[0].dtype, arguments[1:])
+
     def forward(self, *arguments: Any) -> Tensor:
         """The value; no derivative is recorded."""
         x = arguments[0]
@@ -280,7 +295,10 @@ class Eager:
         return self._plain(*arguments)
 
     def backward(self, arguments: Sequence[Any], grad: Tensor, needed: Sequence[bool]) -> list[Tensor | None] | None:
-        """The gradients of the arguments in one pass, None where there is no way to; no derivative is recorded."""
+        """The gradients of the arguments in one pass, None where there is no way to; no derivative is recorded.
+
+        The first of them is the result where that has been kept.
+        """
         if _mode == "composed" or torch.is_grad_enabled() or any(needed[self.inputs :]) or _watched():
             return None
         x = arguments[0]

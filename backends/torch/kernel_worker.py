@@ -19,7 +19,7 @@ from multiact.registry import gated, get
 
 from . import namespace
 from .adapter import rounded, wide
-from .eager import PARTS, REPLY
+from .eager import PARTS, REPLY, keeps_result
 
 #: The size for which Inductor plans; for small ones it plans no threads.
 SIZE, ROWS = 1 << 18, 1 << 8
@@ -133,16 +133,19 @@ def _pointwise(function: Elementwise, constants: tuple[float, ...], count: int) 
 
 
 def _along_axis(function: Axiswise, constants: tuple[float, ...]) -> tuple[Callable[..., Any], ...]:
-    """The same of rows, along the last axis. The value is computed again for the gradient: only the input is saved."""
+    """The same of rows, along the last axis. The value is computed again for the gradient where only the input is kept."""
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         return rounded(function.value(namespace, *wide((x, *constants)), axis=-1), x)
 
-    def backward(x: torch.Tensor, grad: torch.Tensor) -> list[torch.Tensor]:
-        arguments = wide((x, *constants))
-        y = rounded(function.value(namespace, *arguments, axis=-1), arguments[0])
+    def backward(kept: torch.Tensor, grad: torch.Tensor) -> list[torch.Tensor]:
+        arguments: list[Any] = wide((kept, *constants))
+        if keeps_result(function, kept.dtype, constants):
+            y, arguments[0] = kept, None
+        else:
+            y = rounded(function.value(namespace, *arguments, axis=-1), arguments[0])
         needed = (True, *(False for _ in constants))
-        found = function.vjp(namespace, arguments, y, wide((x, grad))[1], needed, axis=-1)
-        return [rounded(found[0], x)]
+        found = function.vjp(namespace, arguments, y, wide((kept, grad))[1], needed, axis=-1)
+        return [rounded(found[0], kept)]
 
     return forward, backward

@@ -17,7 +17,7 @@ zeros_like = torch.zeros_like
 ones_like = torch.ones_like
 
 
-def _differentiated(x: Any) -> Any:
+def differentiated(x: Any, /) -> Any:
     """Whether a derivative of what becomes of `x` may be asked for."""
     return (
         torch.is_grad_enabled()
@@ -29,14 +29,14 @@ def _differentiated(x: Any) -> Any:
 
 def magnitude(x: Any, /) -> Any:
     """abs(x), with slope 1 at 0 where it is differentiated."""
-    if _differentiated(x):
+    if differentiated(x):
         return torch.where(x >= 0, x, -x)
     return torch.abs(x)
 
 
 def positive_part(x: Any, slope: int, /) -> Any:
     """max(x, 0), with that slope at 0 where it is differentiated; elsewhere one instruction of code of Inductor."""
-    if _differentiated(x):
+    if differentiated(x):
         return torch.where(x < 0 if slope else x <= 0, 0.0, x)
     return torch.relu(x)
 

@@ -13,10 +13,12 @@ from functools import partial
 from typing import Any
 
 from ..declaration import parameter
-from ..numerics import keeps_subnormals, times
+from ..numerics import is_double, keeps_subnormals, positive, times
 from ..registry import axiswise
 
 INF = math.inf
+#: The largest numbers of float32 and float64.
+LARGEST_32, LARGEST_64 = (2 - 2.0**-23) * 2.0**127, (2 - 2.0**-52) * 2.0**1023
 
 
 def _scaled(x, temperature, sign):
@@ -44,9 +46,19 @@ def below_top(xp, z, axis):
     return xp.where(z == xp.where(infinite, top, math.nan), 0.0, z - xp.where(top == -INF, 0.0, top))
 
 
+def _fall(xp, z, axis):
+    """The maximum along the axis and max - z, which is 0 at the maximum inf and huge below, and inf all over a row of -inf."""
+    top = xp.max(z, axis=axis, keepdims=True)
+    largest = LARGEST_64 if is_double(xp, z) else LARGEST_32
+    # no finite number is as large as the maximum inf, which is taken for the largest of them
+    half = xp.where(top == INF, 0.5, xp.ones_like(top))
+    return top, positive(xp, xp.clip(top, -largest, largest) - half * z)
+
+
 def probabilities(xp, z, axis):
     """softmax(z)."""
-    e = xp.exp(below_top(xp, z, axis))
+    top, fall = _fall(xp, z, axis)
+    e = xp.exp(-fall) + xp.where(top == -INF, xp.ones_like(top), 0.0)
     return e / xp.sum(e, axis=axis, keepdims=True)
 
 
@@ -100,23 +112,17 @@ def project(xp, y, t, axis):
     return weighted(xp, y, d)
 
 
-def _fixed(xp, x, t):
-    """t, and 0 where x is infinite: there a change of x changes nothing."""
-    return xp.where(xp.abs(x) == INF, 0.0, t)
-
-
 def _softmax(sign):
     def value(xp, x, temperature, *, axis):
         return probabilities(xp, _scaled(x, temperature, sign), axis)
 
     def jvp(xp, arguments, y, tangents, *, axis):
-        return project(xp, y, _fixed(xp, arguments[0], _direction(xp, arguments, tangents, sign, axis)), axis)
+        return project(xp, y, _direction(xp, arguments, tangents, sign, axis), axis)
 
     def vjp(xp, arguments, y, cotangent, needed, *, axis):
-        gz = _fixed(xp, arguments[0], project(xp, y, cotangent, axis))
-        return _cotangents(xp, arguments, gz, needed, sign, axis)
+        return _cotangents(xp, arguments, project(xp, y, cotangent, axis), needed, sign, axis)
 
-    return {"value": value, "jvp": jvp, "vjp": vjp}
+    return {"value": value, "jvp": jvp, "vjp": vjp, "result_suffices": True}
 
 
 #: The unit of a sum of small terms, among which those that are subnormal count.
@@ -124,7 +130,9 @@ _UNIT = 2.0**-46
 
 
 def _log_softmax_value(xp, x, temperature, *, axis):
-    shifted = below_top(xp, _scaled(x, temperature, 1), axis)
+    top, fall = _fall(xp, _scaled(x, temperature, 1), axis)
+    huge = xp.where(top == INF, 4.0, xp.ones_like(top))  # what is huge becomes infinite
+    shifted = 0.0 - huge * xp.where(top == -INF, 0.0, fall)  # not -0
     e = xp.exp(shifted)
     total = xp.sum(e, axis=axis, keepdims=True)  # in which the digits of a small rest are lost
     unit = 1.0
@@ -146,11 +154,7 @@ def _log_softmax_jvp(xp, arguments, y, tangents, *, axis):
 
 def _log_softmax_vjp(xp, arguments, y, cotangent, needed, *, axis):
     # g - p sum(g), which would cancel where p is nearly 1: there (1 - p) g - p (sum(g) - g), with 1 - p from the others.
-    # p from x lets torch fuse everything; where it would cancel when it is differentiated once more, from y, which has its rule.
-    if keeps_subnormals(xp, y):
-        p = probabilities(xp, _scaled(arguments[0], arguments[1], 1), axis)
-    else:
-        p = xp.exp(y)
+    p = xp.exp(y)
     one = p > 0.5
     others = xp.sum(xp.where(one, 0.0, cotangent), axis=axis, keepdims=True)
     top = xp.sum(xp.where(one, cotangent, 0.0), axis=axis, keepdims=True)
@@ -179,6 +183,7 @@ axiswise(
     value=_log_softmax_value,
     jvp=_log_softmax_jvp,
     vjp=_log_softmax_vjp,
+    result_suffices=True,
     parameters=[_temperature],
     left_out=(-INF, -INF),
     family="normalising",
@@ -202,7 +207,9 @@ axiswise(
     reference="torch.nn.Softmin, PyTorch.",
 )
 
-_over_channels: dict[str, Any] = {name: partial(body, axis=-3) for name, body in _softmax(1).items()}
+_over_channels: dict[str, Any] = {
+    name: partial(body, axis=-3) if callable(body) else body for name, body in _softmax(1).items()
+}
 
 axiswise(
     "softmax2d",
