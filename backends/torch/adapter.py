@@ -20,7 +20,7 @@ from multiact.exports import BackendBase, check_generator
 from multiact.registry import get
 
 from . import namespace
-from .eager import Eager
+from .eager import Eager, keeps_result
 
 Tensor: TypeAlias = torch.Tensor
 Rule = Callable[..., Any]
@@ -94,7 +94,7 @@ class TorchBackend(BackendBase):
                 self.elementwise(node)
         missing = [i for i, node in enumerate(partials) if function.order and node is None]
         ways = self._eager[function] = Eager(function, plain)
-        return _differentiable(function.name, plain, vjp, jvp, missing, ways)
+        return _differentiable(function, plain, vjp, jvp, missing, ways)
 
     def register_axiswise(self, function: Axiswise) -> Callable[..., Array]:
         count, names = len(function.arguments), function.options
@@ -113,6 +113,8 @@ class TorchBackend(BackendBase):
             arrays, options = parted(inputs)
             if y is None:
                 y = plain(*inputs) if traced else call(*inputs)
+            elif traced:  # torch.compile would evaluate y again, but minimum is not among what it fuses with that
+                y = torch.empty_like(y).copy_(y)
             return [*function.vjp(namespace, arrays, y, grad, needed[:count], **options), *(None for _ in names)]
 
         def jvp(inputs: list[Any], tangents: list[Tensor | None]) -> Tensor:
@@ -120,7 +122,7 @@ class TorchBackend(BackendBase):
             return function.jvp(namespace, arrays, call(*inputs), tangents[:count], **options)
 
         ways = self._eager[function] = Eager(function, plain)
-        call = _differentiable(function.name, plain, vjp, jvp, [], ways)
+        call = _differentiable(function, plain, vjp, jvp, [], ways)
 
         def entry(*arguments: Any, **options: int) -> Tensor:
             return call(*arguments, *(options[name] for name in names))
@@ -139,17 +141,17 @@ class TorchBackend(BackendBase):
 
 
 def _differentiable(
-    name: str, plain: Rule, vjp: Rule, jvp: Rule, missing: list[int], ways: Eager | None = None
+    function: Elementwise | Axiswise, plain: Rule, vjp: Rule, jvp: Rule, missing: list[int], ways: Eager
 ) -> Callable[..., Tensor]:
     """`plain`, a function of Tensors and Python numbers, with its derivatives registered.
 
     Where a derivative is needed in an argument listed in `missing`, autograd differentiates the body instead. `ways` are those
     to evaluate it in eager mode.
     """
-    eager = _autograd_function(name, plain, vjp, ways=ways)
-    transformable = _autograd_function(name, plain, vjp, jvp)
-    traced = _autograd_function(name, plain, vjp, traced=True)
-    value = plain if ways is None else ways.forward
+    eager = _autograd_function(function, plain, vjp, ways=ways)
+    transformable = _autograd_function(function, plain, vjp, jvp)
+    traced = _autograd_function(function, plain, vjp, traced=True)
+    value = ways.forward
 
     def call(*arguments: Any) -> Tensor:
         if is_dynamo_compiling():
@@ -195,7 +197,12 @@ def _forward_levels() -> int:
 
 
 def _autograd_function(
-    name: str, plain: Rule, vjp: Rule, jvp: Rule | None = None, traced: bool = False, ways: Eager | None = None
+    function: Elementwise | Axiswise,
+    plain: Rule,
+    vjp: Rule,
+    jvp: Rule | None = None,
+    traced: bool = False,
+    ways: Eager | None = None,
 ) -> type[torch.autograd.Function]:
     """A Function of `plain`; with `jvp` one for forward mode and the transforms of torch.func."""
     value = plain if ways is None else ways.forward
@@ -210,23 +217,19 @@ def _autograd_function(
 
     def forward(ctx: Any, *arguments: Any) -> Tensor:
         y: Tensor = value(*arguments)
-        if ways is not None:  # Dynamo has to follow the other way only
-            ctx.keeps_result = ways.keeps_result(arguments)
-            if ctx.keeps_result:
-                arguments = (y, *arguments[1:])
-        setup_context(ctx, arguments, y)
+        ctx.keeps_result = keeps_result(function, arguments[0].dtype, arguments[1:])
+        setup_context(ctx, (y, *arguments[1:]) if ctx.keeps_result else arguments, y)
         return y
 
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         arguments = _restored(ctx)
         if grad is None:
             return (None,) * len(arguments)
-        y = None
         if ways is not None:
             at_once = ways.backward(arguments, grad, ctx.needs_input_grad)
             if at_once is not None:
                 return tuple(at_once)
-            y = arguments[0] if ctx.keeps_result else None
+        y = arguments[0] if jvp is None and ctx.keeps_result else None
         inputs = wide(arguments)
         given = inputs if y is None else [None, *inputs[1:]]
         grads = vjp(given, y, grad.to(inputs[0].dtype), ctx.needs_input_grad, traced)
@@ -252,7 +255,7 @@ def _autograd_function(
             "setup_context": staticmethod(setup_context),
             "jvp": staticmethod(forward_mode),
         }
-    return type(name.replace("/", "_"), (torch.autograd.Function,), members)
+    return type(function.name.replace("/", "_"), (torch.autograd.Function,), members)
 
 
 def _restored(ctx: Any) -> list[Any]:

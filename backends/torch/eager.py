@@ -276,10 +276,6 @@ class Eager:
             self._native_dtypes = frozenset(getattr(torch, name) for name in dtypes)
             self._native_backward = NATIVE_BACKWARD.get(activation.name)
 
-    def keeps_result(self, arguments: Sequence[Any]) -> bool:
-        """Whether the result is kept for the backward pass, in place of x."""
-        return self._rows and keeps_result(self._function, arguments[0].dtype, arguments[1:])
-
     def forward(self, *arguments: Any) -> Tensor:
         """The value; no derivative is recorded."""
         x = arguments[0]

@@ -6,6 +6,7 @@ and small tensors pass through them.
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import torch
@@ -44,6 +45,16 @@ def positive_part(x: Any, slope: int, /) -> Any:
 def keeps_subnormals(x: Any, /) -> Any:
     """Whether subnormal numbers are kept; the code that Triton compiles need not."""
     return x.is_cpu
+
+
+def limited(a: Any, bound: float, /) -> Any:
+    """min(a, bound) for a >= 0; NaN becomes the bound in code of Inductor. There it is one instruction, as such numbers are
+    ordered like the integers with the same bits, where a minimum that keeps NaN takes four."""
+    if not torch.compiler.is_compiling() or not a.is_cpu or differentiated(a):
+        return torch.clamp(a, max=bound)
+    integer, codes = (torch.int64, "qd") if a.dtype == torch.float64 else (torch.int32, "if")
+    (bits,) = struct.unpack(codes[0], struct.pack(codes[1], bound))
+    return torch.clamp(a.view(integer), max=bits).view(a.dtype)
 
 
 def isnan(x: Any, /) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..declaration import Budget, parameter
-from ..numerics import TIE, Decay, horner, is_double, magnitude, product, split
+from ..numerics import TIE, Decay, finite, horner, is_double, keeps_subnormals, magnitude, product, split, times
 from ..registry import pointwise, preset
 
 INF = math.inf
@@ -32,14 +32,15 @@ def phase(xp, x, alpha):
 
     Unless the product is exact, it is taken in two parts: at an extremum nothing forgives a rounded phase.
     """
-    infinite = (x == INF) | (x == -INF)
-    v = xp.where(infinite, 0.0, x)
+    v = finite(xp, x)
     exact = _power_of_two(alpha)
-    u, rest = (alpha * v, None) if exact else product(xp, alpha, v)
-    infinite = infinite | (u == INF) | (u == -INF)
-    u, v = xp.where(infinite, 0.0, u), xp.where(infinite, 0.0, v)
-    s, c = (xp.sin(u), xp.cos(u)) if exact else _sum_of_angles(xp, u, xp.where(infinite, 0.0, rest))
-    return v, xp.where(near_zero(alpha * v), alpha * v, s), c
+    u, rest = (times(alpha, v), None) if exact else product(xp, alpha, v)
+    if not (exact and abs(alpha) <= 1):
+        infinite = xp.abs(u) == INF
+        u, v = xp.where(infinite, 0.0, u), xp.where(infinite, 0.0, v)
+        rest = None if exact else xp.where(infinite, 0.0, rest)
+    s, c = (xp.sin(u), xp.cos(u)) if exact else _sum_of_angles(xp, u, rest)
+    return v, s if keeps_subnormals(xp, x) else xp.where(near_zero(alpha * v), alpha * v, s), c
 
 
 def _sine_x(xp, x, /, *, omega):

@@ -16,6 +16,7 @@ from ..numerics import (
     growth,
     is_double,
     keeps_subnormals,
+    limited,
     magnitude,
     normal_tail,
     positive,
@@ -35,10 +36,14 @@ STEEP = 4.0
 def sigmoid_times(xp, u, v, ratio=None):
     """v times the sigmoid of u; `ratio`, if it is a number, is a bound of v / u far from 0."""
     if keeps_subnormals(xp, u):
+        if bounded(ratio, STEEP) and ratio > 0:
+            # max(v, 0) - |v| z / (1 + z); where |v| is limited, z is 0
+            z = xp.exp(-magnitude(xp, u))
+            return positive(xp, v) - limited(xp, magnitude(xp, v), 1e30) * z / (1 + z)
         steep = not bounded(ratio, STEEP)
         far = u < -64
-        limited = xp.clip(u, None, 80.0)  # beside its exponential the 1 is nothing in every dtype
-        e = xp.exp(xp.where(far, limited + 32, limited) if steep else limited)
+        low = xp.clip(u, None, 80.0)  # beside its exponential the 1 is nothing in every dtype
+        e = xp.exp(xp.where(far, low + 32, low) if steep else low)
         y = xp.where(e == 0, 0.0, v * (e / (1 + e)))
         return xp.where(far, math.exp(-32) * y, y) if steep else y
     _, s, unit, gone = growth(xp, u)
