@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import registry
@@ -12,6 +12,10 @@ from .errors import ParameterError, UnknownActivationError
 from .functions import build, split
 from .numerics import gumbel
 from .protocols import Backend
+
+#: So many sets of parameter values given as Python numbers become constants of a compiled function of their own; a schedule of
+#: ever new values does not compile for ever.
+CONSTANTS = 16
 
 
 class BackendBase:
@@ -96,6 +100,38 @@ class BackendBase:
     def uniform(self, like: Any, dtype: str, rng: Any) -> Any:
         """Random numbers of a dtype on [0, 1) in the shape of `like`, on its device; see `draw` of the protocol."""
         raise NotImplementedError
+
+
+class ByConstants:
+    """What a backend compiles of one function: one for each set of Python numbers among its arguments, which are constants of it.
+
+    Parameters
+    ----------
+    make : makes one, from the numbers, with None for each argument that is an array.
+    """
+
+    def __init__(self, make: Callable[[tuple[float | None, ...]], Callable[..., Any]]) -> None:
+        self._make = make
+        self._made: dict[tuple[float | None, ...], Callable[..., Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def find(self, arguments: Sequence[Any]) -> tuple[Callable[..., Any], list[Any]]:
+        """The one for these arguments, and those that it is called with: the arrays, and numbers once there are `CONSTANTS`."""
+        constants = (None, *(a if isinstance(a, float) else None for a in arguments[1:]))
+        made = self._made.get(constants)
+        if made is None:
+            if len(self._made) >= CONSTANTS:
+                constants = (None,) * len(arguments)
+            made = self._made.get(constants) or self._made.setdefault(constants, self._make(constants))
+        return made, [a for a, c in zip(arguments, constants) if c is None]
+
+
+def merge(constants: Sequence[float | None], arrays: Sequence[Any]) -> list[Any]:
+    """The arguments in order: the constants where there are some, the arrays elsewhere."""
+    given = iter(arrays)
+    return [next(given) if c is None else c for c in constants]
 
 
 def check_generator(backend: str, rng: Any, accepted: tuple[type, ...], described: str) -> None:

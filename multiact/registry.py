@@ -318,9 +318,7 @@ def axiswise(
     """
     arguments = ("x", *(p.name for p in parameters))
     static = tuple(o.name for o in options if not o.variants)
-    function = Axiswise(
-        name, arguments, value, jvp, vjp, static, fixed_axis, ranks, size, left_out, result_suffices
-    )
+    function = Axiswise(name, arguments, value, jvp, vjp, static, fixed_axis, ranks, size, left_out, result_suffices)
     return register(
         Activation(
             name,

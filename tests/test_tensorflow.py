@@ -17,8 +17,9 @@ tf = pytest.importorskip("tensorflow")
 import ml_dtypes
 import mpmath
 
-from multiact.backends.tensorflow import adapter, backend, namespace
+from multiact.backends.tensorflow import backend, namespace
 from multiact.backends.tensorflow.harness import harness
+from multiact.exports import CONSTANTS
 from multiact.natives import table
 
 POINTS = [-3.0, -0.7, 0.0, 0.4, 2.5]
@@ -258,10 +259,10 @@ def test_a_parameter_may_be_of_another_dtype():
 def test_numbers_are_constants_only_up_to_a_limit(marked, x):
     own = backend.register_elementwise(registry.get("marked").function)
     graphs = own.__closure__[[*own.__code__.co_freevars].index("graphs")].cell_contents
-    for k in range(3 * adapter.CONSTANTS):
+    for k in range(3 * CONSTANTS):
         same(own(x, 0.5 + k), x * x * (0.5 + k))
         same(tape(lambda x, k=k: own(x, 0.5 + k))(x), 7 * x * (0.5 + k))
-    assert len(graphs._made) == adapter.CONSTANTS + 1  # and the one in which the number is a tensor
+    assert len(graphs._by_constants) == CONSTANTS + 1  # and the one in which the number is a tensor
 
 
 def test_new_shapes_are_not_traced_for_ever(marked):

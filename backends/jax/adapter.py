@@ -1,8 +1,13 @@
-"""The JAX backend: every function of a tower is a jitted custom_jvp whose rule calls the next one."""
+"""The JAX backend: every function of a tower is a jitted custom_jvp whose rule calls the next one.
+
+Python numbers given for parameters are constants of what is compiled, which saves the work that they make superfluous. A function
+keeps at most `multiact.exports.CONSTANTS` of them; further numbers travel as arrays.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,7 +15,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from multiact.declaration import Array, Axiswise, Elementwise, widen
-from multiact.exports import BackendBase, check_generator
+from multiact.exports import BackendBase, ByConstants, check_generator, merge
 
 from . import namespace
 
@@ -32,50 +37,57 @@ class JaxBackend(BackendBase):
         return jax.random.uniform(rng, jnp.shape(like), dtype)
 
     def register_elementwise(self, function: Elementwise) -> Callable[..., Array]:
-        @jax.custom_jvp
-        def call(*arguments: Array) -> Array:
-            return function.evaluate(namespace, *arguments)
+        def make(constants: tuple[float | None, ...]) -> Callable[..., Array]:
+            free = [a for a, c in zip(function.arguments, constants) if c is None]
 
-        def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-            x = primals[0]
-            wide = [p.astype(widen(jnp, x).dtype) for p in primals]
-            total = jnp.zeros_like(wide[0])
-            for i, (argument, tangent) in enumerate(zip(function.arguments, tangents)):
-                if isinstance(tangent, SymbolicZero):
-                    continue
-                tangent = tangent.astype(wide[0].dtype)
-                partial = function.require(argument)
-                if partial is not None:
-                    total = total + tangent * self.elementwise(partial)(*wide)
-                else:
+            @jax.custom_jvp
+            def call(*arrays: Array) -> Array:
+                return function.evaluate(namespace, *merge(constants, arrays))
 
-                    def along(value: Array, i: int = i) -> Array:
-                        return function(namespace, *wide[:i], value, *wide[i + 1 :])
+            def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+                x = primals[0]
+                wide = [p.astype(widen(jnp, x).dtype) for p in primals]
+                total = jnp.zeros_like(wide[0])
+                for i, (argument, tangent) in enumerate(zip(free, tangents)):
+                    if isinstance(tangent, SymbolicZero):
+                        continue
+                    tangent = tangent.astype(wide[0].dtype)
+                    node = function.require(argument)
+                    if node is not None:
+                        total = total + tangent * self.elementwise(node)(*merge(constants, wide))
+                    else:
 
-                    total = total + jax.jvp(along, (wide[i],), (tangent,))[1]
-            return call(*primals), total.astype(x.dtype)
+                        def along(value: Array, i: int = i) -> Array:
+                            return function(namespace, *merge(constants, [*wide[:i], value, *wide[i + 1 :]]))
 
-        call.defjvp(rule, symbolic_zeros=True)
-        jitted = jax.jit(call)
+                        total = total + jax.jvp(along, (wide[i],), (tangent,))[1]
+                return call(*primals), total.astype(x.dtype)
+
+            call.defjvp(rule, symbolic_zeros=True)
+            return jax.jit(call)
+
+        by_constants = ByConstants(make)
 
         def entry(*arguments: Array) -> Array:
-            return jitted(*arguments)
+            jitted, arrays = by_constants.find(arguments)
+            return jitted(*arrays)
 
         return entry
 
     def register_axiswise(self, function: Axiswise) -> Callable[..., Array]:
-        rules: dict[tuple[int, ...], Callable[..., Array]] = {}
+        rules: dict[tuple[int, ...], ByConstants] = {}
 
-        def make(options: Mapping[str, int]) -> Callable[..., Array]:
+        def make(options: Mapping[str, int], constants: tuple[float | None, ...]) -> Callable[..., Array]:
             @jax.custom_jvp
-            def call(*arguments: Array) -> Array:
-                return function.evaluate(namespace, *arguments, **options)
+            def call(*arrays: Array) -> Array:
+                return function.evaluate(namespace, *merge(constants, arrays), **options)
 
             def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
                 dtype = widen(jnp, primals[0]).dtype
                 wide = [p.astype(dtype) for p in primals]
-                directions = [None if isinstance(t, SymbolicZero) else t.astype(dtype) for t in tangents]
-                tangent = function.jvp(namespace, wide, call(*wide), directions, **options)
+                found = iter([None if isinstance(t, SymbolicZero) else t.astype(dtype) for t in tangents])
+                directions = [next(found) if c is None else None for c in constants]
+                tangent = function.jvp(namespace, merge(constants, wide), call(*wide), directions, **options)
                 return call(*primals), tangent.astype(primals[0].dtype)
 
             call.defjvp(rule, symbolic_zeros=True)
@@ -84,8 +96,9 @@ class JaxBackend(BackendBase):
         def entry(*arguments: Array, **options: int) -> Array:
             key = tuple(options[name] for name in function.options)
             if key not in rules:
-                rules[key] = make(options)
-            return rules[key](*arguments)
+                rules[key] = ByConstants(partial(make, options))
+            jitted, arrays = rules[key].find(arguments)
+            return jitted(*arrays)
 
         return entry
 

@@ -4,8 +4,8 @@ Each is a ``tf.function`` of its own: ForwardAccumulator differentiates a graph 
 so uses the declared derivative, where it would look through a bare ``tf.custom_gradient``. In eager mode the cached graph
 saves dispatching operation by operation; inside a user's ``tf.function`` it is inlined.
 
-Python numbers given for parameters are constants of the graph. A function keeps at most `CONSTANTS` such graphs; further
-numbers travel as tensors, so that a schedule of ever new values does not trace for ever.
+Python numbers given for parameters are constants of the graph. A function keeps at most `multiact.exports.CONSTANTS` graphs;
+further numbers travel as tensors.
 """
 
 from __future__ import annotations
@@ -18,16 +18,13 @@ import tensorflow as tf
 
 from multiact.declaration import Activation, Array, Axiswise, Elementwise, widen
 from multiact.errors import InputError
-from multiact.exports import BackendBase, check_generator
+from multiact.exports import BackendBase, ByConstants, check_generator, merge
 from multiact.functions import build, check_split
 
 from . import namespace
 from .xla import Recurring
 
 Tensor: TypeAlias = tf.Tensor
-
-#: How many sets of parameter values given as Python numbers become constants of a graph of their own.
-CONSTANTS = 16
 
 
 class TensorFlowBackend(BackendBase):
@@ -74,7 +71,7 @@ class TensorFlowBackend(BackendBase):
 
         def make(constants: tuple[float | None, ...]) -> Callable[..., Tensor]:
             def body(*tensors: Tensor) -> Tensor:
-                return function.evaluate(namespace, *_merge(constants, tensors))
+                return function.evaluate(namespace, *merge(constants, tensors))
 
             def gradient(dy: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
                 wide = [tf.cast(t, dy.dtype) for t in tensors]
@@ -87,10 +84,10 @@ class TensorFlowBackend(BackendBase):
                 partial = function.partial(argument)
                 if partial is not None:
                     # A second derivative or a jvp multiplies every partial, also the infinite ones nobody asked for, by 0.
-                    return tf.math.multiply_no_nan(self.elementwise(partial)(*_merge(constants, wide)), dy)
+                    return tf.math.multiply_no_nan(self.elementwise(partial)(*merge(constants, wide)), dy)
                 with tf.GradientTape(watch_accessed_variables=False) as tape:
                     tape.watch(wide[i])
-                    y = function(namespace, *_merge(constants, wide))
+                    y = function(namespace, *merge(constants, wide))
                 return tape.gradient(y, wide[i], dy, unconnected_gradients="zero")
 
             return _graph(function.name, body, gradient)
@@ -115,11 +112,11 @@ class TensorFlowBackend(BackendBase):
                 needed = tuple(c is None for c in constants)
 
                 def body(*tensors: Tensor) -> Tensor:
-                    x, *parameters = _merge(constants, tensors)
+                    x, *parameters = merge(constants, tensors)
                     return function.evaluate(namespace, x, *parameters, **options)
 
                 def gradient(dy: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-                    wide = _merge(constants, [tf.cast(t, dy.dtype) for t in tensors])
+                    wide = merge(constants, [tf.cast(t, dy.dtype) for t in tensors])
                     y = entry(*wide, **options)  # computed again by this rule, so that it is differentiable by it too
                     grads = function.vjp(namespace, wide, y, dy, needed, **options)
                     return [g for g, need in zip(grads, needed) if need]
@@ -153,22 +150,13 @@ class _Graphs:
         make: Callable[[tuple[float | None, ...]], Callable[..., Tensor]],
         shape: Callable[[tf.TensorShape], Any] = lambda before: before,
     ) -> None:
-        self._make, self._shape = make, shape
-        self._made: dict[tuple[float | None, ...], Callable[..., Tensor]] = {}
-        self._constants = 0
+        self._by_constants, self._shape = ByConstants(make), shape
         self._recurring = Recurring(name, compiled)
 
     def __call__(self, arguments: Sequence[Array]) -> Tensor:
         x = _tensor(arguments[0])
-        constants = (None, *(a if isinstance(a, float) else None for a in arguments[1:]))
-        graph = self._made.get(constants)
-        if graph is None and (self._constants < CONSTANTS or not any(c is not None for c in constants)):
-            graph = self._made.setdefault(constants, self._make(constants))
-            self._constants += any(c is not None for c in constants)
-        if graph is None:
-            dtype = widen(namespace, x).dtype
-            return self((x, *(tf.constant(a, dtype) if isinstance(a, float) else a for a in arguments[1:])))
-        tensors = [x, *(_real(a, x) for a in arguments[1:] if not isinstance(a, float))]
+        graph, others = self._by_constants.find((x, *arguments[1:]))
+        tensors = [x, *(_real(a, x) for a in others[1:])]
         if tf.executing_eagerly():
             return self._recurring.version(graph, tensors)(*tensors)
         y = graph(*tensors)
@@ -239,12 +227,6 @@ def _real(parameter: Array, x: Tensor) -> Tensor:
     """A parameter as a floating-point tensor; an integer one has no gradient."""
     parameter = _tensor(parameter)
     return parameter if parameter.dtype.is_floating else tf.cast(parameter, widen(namespace, x).dtype)
-
-
-def _merge(constants: Sequence[float | None], tensors: Sequence[Tensor]) -> list[Any]:
-    """The arguments in order: the constants where there are some, the tensors elsewhere."""
-    given = iter(tensors)
-    return [next(given) if c is None else c for c in constants]
 
 
 def _sum_to(grad: Tensor, like: Tensor) -> Tensor:
