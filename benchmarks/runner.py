@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, cast
+from unittest.mock import patch
 
 import cpuinfo
 import numpy as np
@@ -62,6 +63,11 @@ SMALL_NETWORKS: dict[str, dict[str, int]] = {
 #: What is put into networks and called for the first time unless activations are asked for.
 USUAL = ("relu", "gelu", "gelu_tanh", "silu", "mish", "elu")
 FIRST = ("gelu", "mish")
+
+
+#: glibc gives large blocks back to the system when they are freed, or does not, depending on what was freed before; getting the
+#: pages again takes longer than most activations. So it keeps them, up to blocks of 32 MB, the most that it can keep.
+ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(1 << 33), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
 
 
 class BenchError(ParameterError):
@@ -601,6 +607,7 @@ def environment(asked: Request) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "device": asked.device,
         "model": processor() if asked.device == "cpu" else None,
+        "allocator": ALLOCATOR if asked.measurement != "first_calls" else {},
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "build": asked.build,
         "quick": asked.quick,
@@ -709,7 +716,8 @@ class _Running:
         self._log.touch()
         self.channel, theirs = context.Pipe()
         self._process = context.Process(target=worker, args=(name, asked, theirs, str(self._log)), daemon=True)
-        self._process.start()
+        with patch.dict(os.environ, ALLOCATOR):
+            self._process.start()
         theirs.close()
 
     def receive(self) -> tuple[Any, ...] | None:

@@ -8,7 +8,6 @@ from ..numerics import (
     artanh_excess,
     clamped,
     expm1,
-    growth,
     keeps_subnormals,
     log1p,
     log1p_ratio,
@@ -28,8 +27,8 @@ from .self_gated import silu
 def _sigmoid(xp, x, /):
     if keeps_subnormals(xp, x):
         return 1 / (1 + xp.exp(-x))
-    _, s, unit, gone = growth(xp, x)
-    return xp.where(gone, 0.0, unit) / (1 + s)
+    z = xp.exp(-magnitude(xp, x))
+    return xp.where(x >= 0, xp.ones_like(x), z) / (1 + z)
 
 
 def _sigmoid_x(xp, x, /):
