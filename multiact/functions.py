@@ -82,8 +82,8 @@ def drawn(activation: Activation, backend: Backend, x: Array, given: Mapping[str
 def check_input(activation: Activation, backend: Backend, *inputs: Array) -> None:
     """Raise `InputError` unless every input is a real floating-point array, all of one dtype."""
     first = backend.dtype(inputs[0])
-    for x in inputs:
-        dtype = backend.dtype(x)
+    for i, x in enumerate(inputs):
+        dtype = backend.dtype(x) if i else first
         if dtype not in DTYPES:
             raise InputError(
                 f"{activation.name} expects a real floating-point array ({', '.join(DTYPES)}). Received: dtype={dtype}. "

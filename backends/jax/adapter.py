@@ -7,7 +7,7 @@ keeps at most `multiact.exports.CONSTANTS` of them; further numbers travel as ar
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -20,6 +20,9 @@ from multiact.exports import BackendBase, ByConstants, check_generator, merge
 from . import namespace
 
 
+_name = cache(str)  # numpy makes it anew every time
+
+
 class JaxBackend(BackendBase):
     """Functions of JAX arrays, tracers included."""
 
@@ -30,6 +33,8 @@ class JaxBackend(BackendBase):
         return isinstance(x, jax.Array)
 
     def dtype(self, x: Array) -> str:
+        if hasattr(x, "dtype"):  # making an array of what is one takes longer than a small activation
+            return _name(x.dtype)
         return "float32" if isinstance(x, float) else str(jnp.asarray(x).dtype)
 
     def uniform(self, like: Array, dtype: str, rng: Any) -> Array:
