@@ -19,7 +19,6 @@ from multiact.exports import BackendBase, ByConstants, check_generator, merge
 
 from . import namespace
 
-
 _name = cache(str)  # numpy makes it anew every time
 
 
