@@ -266,7 +266,7 @@ def test_torchs_own_kernels_are_proved_and_used(name, monkeypatch, tmp_path):
     clear()
     _, dtypes = native_kernels.NATIVE[name]
     rows = [r for r in measured.rows(name) if r["backend"] == "torch" and r["native"]]
-    if name == "rrelu":  # evaluated as leaky_relu is, with the mean slope
+    if name in ("prelu", "rrelu"):  # evaluated as leaky_relu is, rrelu with the mean slope
         rows = [r for r in measured.rows("leaky_relu") if r["backend"] == "torch" and r["native"]]
     orders = (0, 1) if name in native_kernels.NATIVE_BACKWARD else (0,)
     for dtype in dtypes:
@@ -274,9 +274,14 @@ def test_torchs_own_kernels_are_proved_and_used(name, monkeypatch, tmp_path):
             found = [r for r in rows if r["dtype"] == dtype and r["order"] == order]
             assert found, f"{name} {dtype} {order} was never measured"
             best = found[0]
-            assert best["nonfinite_disagreements"] == 0
+            mended = order == 1 and name != "softplus"  # torch's slope at NaN, which alone is not rounded correctly
+            if mended:
+                assert {fault["at"] for fault in best["faults"]} == {"nan"}
+            else:
+                assert best["nonfinite_disagreements"] == 0
             if "16" in dtype:
-                assert float(best["worst_ulp"]) <= 1 and best["share_correctly_rounded"] >= 0.999
+                assert float(best["worst_ulp"]) <= (0.5 if mended else 1)
+                assert best["share_correctly_rounded"] >= 0.999 or mended
             else:
                 assert float(best["worst_error"]) <= Budget().order(order)
     given = {"threshold": {"threshold": 0.5, "value": 2.0}}.get(name, {})
@@ -288,9 +293,10 @@ def test_torchs_own_kernels_are_proved_and_used(name, monkeypatch, tmp_path):
     y = getattr(ma, name)(x, **given)
     assert used and used[-1] is y, "the kernel of torch has been called"
     torch.testing.assert_close(y, composed(lambda v: getattr(ma, name)(v, **given), x), rtol=1e-6, atol=1e-7)
-    v = x.clone().requires_grad_()
+    v = torch.cat((x, torch.tensor([float("nan"), 0.0, -0.0]))).requires_grad_()
     (slope,) = torch.autograd.grad(getattr(ma, name)(v, **given).sum(), v)
-    torch.testing.assert_close(slope, composed(lambda: gradient(lambda t: getattr(ma, name)(t, **given), x))[0])
+    true = composed(lambda: gradient(lambda t: getattr(ma, name)(t, **given), v.detach()))[0]
+    torch.testing.assert_close(slope, true, equal_nan=True)
     kernels("composed")
     used.clear()
     getattr(ma, name)(x, **given)

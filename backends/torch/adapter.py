@@ -164,14 +164,16 @@ def _differentiable(
                     vjp(wide(arguments), None, arguments[0], tuple(needed), True)
                 return traced.apply(*arguments)
             return plain(*arguments)
-        transformed = torch._C._are_functorch_transforms_active()
-        if transformed:
+        transformed = True
+        if torch._C._are_functorch_transforms_active():
             if _forward_levels() > 1:  # there torch drops the tangent of the outer level of any Function
                 return plain(*arguments)
-        elif forward_ad._current_level >= 0:
-            transformed = True
-        elif not torch.is_grad_enabled() or torch.jit.is_tracing() or not any(map(_requires_grad, arguments)):
-            return value(*arguments)
+        elif forward_ad._current_level < 0:
+            if torch.jit.is_tracing():
+                return plain(*arguments)
+            if not torch.is_grad_enabled() or not any(map(_requires_grad, arguments)):
+                return value(*arguments)
+            transformed = False
         for i in missing:
             if _requires_grad(arguments[i]) or transformed and isinstance(arguments[i], torch.Tensor):
                 return plain(*arguments)
@@ -206,6 +208,7 @@ def _autograd_function(
 ) -> type[torch.autograd.Function]:
     """A Function of `plain`; with `jvp` one for forward mode and the transforms of torch.func."""
     value = plain if ways is None else ways.forward
+    may_keep_result = jvp is None and isinstance(function, Axiswise) and function.result_suffices
 
     def setup_context(ctx: Any, inputs: Sequence[Any], output: Any) -> None:
         tensors = [a if isinstance(a, torch.Tensor) else None for a in inputs]
@@ -217,8 +220,11 @@ def _autograd_function(
 
     def forward(ctx: Any, *arguments: Any) -> Tensor:
         y: Tensor = value(*arguments)
-        ctx.keeps_result = keeps_result(function, arguments[0].dtype, arguments[1:])
-        setup_context(ctx, (y, *arguments[1:]) if ctx.keeps_result else arguments, y)
+        if may_keep_result:
+            ctx.keeps_result = keeps_result(function, arguments[0].dtype, arguments[1:])
+            if ctx.keeps_result:
+                arguments = (y, *arguments[1:])
+        setup_context(ctx, arguments, y)
         return y
 
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -229,7 +235,7 @@ def _autograd_function(
             at_once = ways.backward(arguments, grad, ctx.needs_input_grad)
             if at_once is not None:
                 return tuple(at_once)
-        y = arguments[0] if jvp is None and ctx.keeps_result else None
+        y = arguments[0] if may_keep_result and ctx.keeps_result else None
         inputs = wide(arguments)
         given = inputs if y is None else [None, *inputs[1:]]
         grads = vjp(given, y, grad.to(inputs[0].dtype), ctx.needs_input_grad, traced)

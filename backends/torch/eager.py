@@ -199,14 +199,14 @@ def keeps_result(function: Elementwise | Axiswise, dtype: torch.dtype, parameter
 
 
 def usable(x: Tensor, rows: bool) -> bool:
-    """Whether a kernel can read a Tensor: a plain, dense one of two elements or more, or two rows."""
+    """Whether a kernel can read a Tensor: a plain, dense one of two elements or more, rows of two or more."""
     return (
         type(x) in _PLAIN
         and x.layout is torch.strided
         and x.numel() > 1
         and not x.is_nested
         and (x.is_contiguous() or not rows and x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
-        and not (rows and (x.dim() < 2 or x.shape[-1] < 2 or x.numel() == x.shape[-1]))
+        and not (rows and x.shape[-1] < 2)
         and not x.is_neg()
         and (x.is_cpu or x.data_ptr() % 16 == 0)  # which compiled code takes for granted on a GPU
     )
@@ -277,9 +277,9 @@ class Eager:
             self._native_backward = NATIVE_BACKWARD.get(activation.name)
 
     def forward(self, *arguments: Any) -> Tensor:
-        """The value; no derivative is recorded."""
+        """The value; no derivative is recorded. It is not asked for under transforms, in forward mode, and while tracing."""
         x = arguments[0]
-        if _mode != "composed" and not _watched():
+        if _mode != "composed" and not torch._C._len_torch_dispatch_stack():
             if _mode != "native":
                 kernel = self._kernel(arguments)
                 if kernel is not None:
