@@ -12,7 +12,7 @@ from typing import Any
 from multiact.errors import MultiactError
 from multiact.plot import COLOURS, save
 
-from .targets import LEFT_OUT
+from .targets import LEFT_OUT, usual_size
 
 Row = Mapping[str, Any]
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -37,7 +37,7 @@ class Selection:
     def __init__(self, rows: Iterable[Row], dtype: str, direction: str) -> None:
         self.dtype, self.direction = dtype, direction
         self.all = [r for r in rows if r["seconds"] is not None and r["dtype"] == dtype and r["direction"] == direction]
-        self.size = max((r["size"] for r in self.all), default=0)
+        self.size = usual_size(self.all)
         self.rows = [r for r in self.all if r["size"] == self.size]
         self.series = list(dict.fromkeys((r["backend"], r["mode"]) for r in self.all))
 
@@ -239,7 +239,7 @@ def panel(name: str, rows: Sequence[Row], dtype: str | None = None, direction: s
     axes = drawn.subplots()
     PANELS[name](axes, selection)
     _dress(axes)
-    drawn.suptitle(selection.title, fontsize=10)
+    drawn.suptitle(selection.title if name != "scaling" else selection.title.partition(" ")[2], fontsize=10)
     _legend(drawn, selection)
     return drawn
 

@@ -10,7 +10,7 @@ import jinja2
 
 from . import figures
 from .report import DIRECTION, described, environment, microseconds, number, sizes
-from .targets import LEFT_OUT, geometric_mean, groups, outcomes
+from .targets import LEFT_OUT, geometric_mean, groups, outcomes, usual_size
 
 Row = Mapping[str, Any]
 Content = Mapping[str, Any]
@@ -71,7 +71,7 @@ def _summary(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def _activations(rows: Sequence[Row]) -> list[tuple[str, list[list[str]]]]:
-    """For each backend and mode the table of its activations, at the largest size that was measured in one listing."""
+    """For each backend and mode the table of its activations, at the size that was measured most, in one listing."""
     dtype, direction = LISTED
     chosen = [r for r in rows if r["dtype"] == dtype and r["seconds"] is not None]
     sections = []
@@ -79,7 +79,7 @@ def _activations(rows: Sequence[Row]) -> list[tuple[str, list[list[str]]]]:
         own = [r for r in chosen if _where(r) == where]
         way = direction if any(r["direction"] == direction for r in own) else "forward"
         own = [r for r in own if r["direction"] == way]
-        size = max(r["size"] for r in own)
+        size = usual_size(own)
         lines = [
             [
                 r["activation"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -178,6 +179,12 @@ def judge(target: Target, rows: Iterable[Row]) -> Outcome:
 
 def outcomes(rows: Sequence[Row]) -> list[Outcome]:
     return [judge(target, rows) for target in targets()]
+
+
+def usual_size(rows: Iterable[Row]) -> int:
+    """The size at which most was measured, of several the largest; 0 for no rows."""
+    counts = Counter(r["size"] for r in rows)
+    return max(counts, key=lambda size: (counts[size], size), default=0)
 
 
 def geometric_mean(values: Iterable[float]) -> float:

@@ -296,6 +296,16 @@ def keeps_subnormals(x: Any, /) -> builtins.bool:
     return False
 
 
+def differentiated(x: Any, /) -> builtins.bool:
+    """Balls are power series, of both branches of a selection."""
+    return True
+
+
+def limited(a: Any, bound: float, /) -> Ball:
+    """What `multiact.numerics.limited` is: min(a, bound) for a >= 0."""
+    return clip(a, None, bound)
+
+
 def isnan(x: Any, /) -> Condition:
     return Condition(None if _ball(x).series[0].is_nan() else False)
 

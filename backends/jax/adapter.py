@@ -51,21 +51,23 @@ class JaxBackend(BackendBase):
             def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
                 x = primals[0]
                 wide = [p.astype(widen(jnp, x).dtype) for p in primals]
-                total = jnp.zeros_like(wide[0])
+                terms = []
                 for i, (argument, tangent) in enumerate(zip(free, tangents)):
                     if isinstance(tangent, SymbolicZero):
                         continue
                     tangent = tangent.astype(wide[0].dtype)
                     node = function.require(argument)
                     if node is not None:
-                        total = total + tangent * self.elementwise(node)(*merge(constants, wide))
+                        terms.append(tangent * self.elementwise(node)(*merge(constants, wide)))
                     else:
 
                         def along(value: Array, i: int = i) -> Array:
                             return function(namespace, *merge(constants, [*wide[:i], value, *wide[i + 1 :]]))
 
-                        total = total + jax.jvp(along, (wide[i],), (tangent,))[1]
-                return call(*primals), total.astype(x.dtype)
+                        terms.append(jax.jvp(along, (wide[i],), (tangent,))[1])
+                # not from zeros, which would be kept for the backward pass
+                total = sum(terms[1:], start=terms[0]) if terms else jnp.zeros_like(x)
+                return call(*primals), jnp.broadcast_to(total, x.shape).astype(x.dtype)
 
             call.defjvp(rule, symbolic_zeros=True)
             return jax.jit(call)
