@@ -194,7 +194,7 @@ def keeps_result(function: Elementwise | Axiswise, dtype: torch.dtype, parameter
         isinstance(function, Axiswise)
         and function.result_suffices
         and dtype in (torch.float32, torch.float64)
-        and not any(isinstance(p, Tensor) for p in parameters)
+        and not any(isinstance(p, torch.Tensor) for p in parameters)
     )
 
 
