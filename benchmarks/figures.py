@@ -45,8 +45,12 @@ class Selection:
         return [r for r in self.rows if (r["backend"], r["mode"]) == (backend, mode)]
 
     @property
+    def about(self) -> str:
+        return f"{self.dtype} elements, {DIRECTION[self.direction]}"
+
+    @property
     def title(self) -> str:
-        return f"{self.size:,} {self.dtype} elements, {DIRECTION[self.direction]}"
+        return f"{self.size:,} {self.about}"
 
     def style(self, backend: str, mode: str) -> dict[str, Any]:
         at = self.series.index((backend, mode))
@@ -239,7 +243,7 @@ def panel(name: str, rows: Sequence[Row], dtype: str | None = None, direction: s
     axes = drawn.subplots()
     PANELS[name](axes, selection)
     _dress(axes)
-    drawn.suptitle(selection.title if name != "scaling" else selection.title.partition(" ")[2], fontsize=10)
+    drawn.suptitle(selection.about if name == "scaling" else selection.title, fontsize=10)
     _legend(drawn, selection)
     return drawn
 
