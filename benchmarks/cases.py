@@ -20,6 +20,7 @@ MODES = ("eager", "compiled", "xla")
 ROW = 1024
 #: Inputs are normal with this standard deviation: activations see numbers around 0, and meet all their pieces.
 SPREAD = 2.0
+DRAWN = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,16 @@ def arrays(activation: Activation, size: int) -> list[np.ndarray]:
         raise ParameterError(
             f"{size} elements are no rows of {ROW}. Give a size that is, such as 64, 16384 or 1048576."
         )
-    random = np.random.default_rng(0)
     count = 2 if activation.kind == "gated" or noise(activation) else 1
-    return [random.standard_normal(wanted, dtype=np.float32) * SPREAD for _ in range(count)]
+    return [a.reshape(wanted) for a in _normal(size, count)]
+
+
+@functools.lru_cache(maxsize=1)
+def _normal(size: int, count: int) -> list[np.ndarray]:
+    """Normal numbers; large arrays repeat the first `DRAWN` of them, as drawing takes longer than all that is timed."""
+    random = np.random.default_rng(0)
+    drawn = [random.standard_normal(min(size, DRAWN), dtype=np.float32) * SPREAD for _ in range(count)]
+    return [np.resize(a, size) for a in drawn]
 
 
 def noise(activation: Activation) -> str | None:

@@ -25,7 +25,7 @@ import multiact
 from multiact.declaration import DTYPES, Activation, Array
 from multiact.dispatch import BUILTIN, backend_names, installed, require
 from multiact.errors import BackendNotAvailableError, MultiactError, ParameterError
-from multiact.harnesses import expand, load, needed
+from multiact.harnesses import device_of, expand, load, needed
 from multiact.protocols import Timed
 from multiact.registry import get, names
 
@@ -43,14 +43,13 @@ KERAS = ("keras-torch", "keras-jax", "keras-tensorflow")
 SIZES = (64, 16384, 1 << 20)
 #: Of activations; networks and first calls are measured in the first alone.
 DTYPES_TIMED = ("float32", "bfloat16")
-#: The same devices under the names that frameworks give them.
-DEVICES = {"cuda": ("cuda", "gpu"), "gpu": ("gpu", "cuda")}
-
 #: Two results are of one function when they differ by no more than this, absolutely or relatively; it tells functions
 #: apart, and says nothing about accuracy.
 TOLERANCE = {"float64": 1e-3, "float32": 1e-3, "bfloat16": 0.05, "float16": 0.02}
 #: So many entries may differ more: at a kink frameworks choose other slopes, and 16-bit inputs lie on them.
 EXCEPTIONS = 0.02
+#: About so many entries are compared.
+COMPARED = (1 << 20) + 1
 
 NETWORKS: dict[str, dict[str, int]] = {
     "feed_forward": {"tokens": 512, "width": 512, "hidden": 2048},
@@ -209,7 +208,10 @@ class Request:
 
     @property
     def effort(self) -> Effort:
-        return QUICK if self.quick else Effort()
+        if self.quick:
+            return QUICK
+        # Waiting for a device takes as long as many a call.
+        return Effort() if self.device == "cpu" else Effort(slice=4e-3)
 
 
 def request(
@@ -291,11 +293,6 @@ def _what(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:400]
 
 
-def device_of(harness: Timed, device: str) -> str | None:
-    """The name that a framework gives to a device; None where it has none."""
-    return next((d for d in DEVICES.get(device, (device,)) if d in harness.devices()), None)
-
-
 class Backend:
     """A harness and what has been made with it. Functions are made once, so that what is compiled is found again."""
 
@@ -345,23 +342,27 @@ class Backend:
         harness, device = self.harness, self.device
         made = self.functions(activation)
         arrays = catalogue.arrays(activation, case.size)
+        step = case.size // COMPARED | 1  # odd, so that other entries are met in every repetition of the inputs
         placed: dict[str, Any] = {"dtype": case.dtype, "device": device}
         how = {**placed, "direction": case.direction, "mode": case.mode}
         runs: dict[str, Callable[[], Any]] = {}
         results: dict[str, list[np.ndarray]] = {}
+        reshaped = False
         why: list[str] = [made["why"]]
         for name in ("ours", "native", "naive"):
             if name in made:
                 try:
                     run = harness.runner(made[name], arrays, **how)
-                    results[name] = [harness.values(x) for x in run()]
+                    once = run()
+                    results[name] = [harness.values(x, step) for x in once]
                     runs[name] = run
+                    reshaped = reshaped or (name == "ours" and once[0].shape != arrays[0].shape)
                 except Exception as error:
                     if name == "ours":
                         raise
                     why.append(f"{name}: {error if isinstance(error, NotImplementedError) else _what(error)}")
         shares = {n: difference(results["ours"], r, case.dtype) for n, r in results.items() if n != "ours"}
-        reshaped = results["ours"][0].shape != arrays[0].shape
+        del once
         results.clear()
         if not reshaped:
             runs["copy"] = harness.copier(arrays, direction=case.direction, **placed)

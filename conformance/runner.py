@@ -28,7 +28,7 @@ import multiact
 from multiact.declaration import DTYPES, Budget
 from multiact.dispatch import BUILTIN, backend_names, installed, require
 from multiact.errors import BackendNotAvailableError, MultiactError, ParameterError
-from multiact.harnesses import expand, needed
+from multiact.harnesses import device_of, expand, needed
 from multiact.harnesses import load as load_harness
 from multiact.natives import frameworks, room
 from multiact.protocols import BatchCompiler, Harness
@@ -292,7 +292,7 @@ def run_case(harness: Harness, case: Case) -> Row:
     if data.invisible is not None:
         got = np.where(np.abs(got) <= data.invisible, 0.0, got)
     found = measure.errors(got, truth, fmt)
-    if data.flushed is not None and case.dtype in harness.flushes:
+    if data.flushed is not None and case.dtype in harness.flushes(case.device):
         where, other = data.flushed
         better = measure.best(found[where], measure.errors(got[where], other, fmt))
         for kept, new in zip(found.columns(), better.columns()):
@@ -369,16 +369,17 @@ def backend_cases(harness: Harness, asked: Request) -> list[Case]:
     ------
     RequestError : the device is not there.
     """
-    devices = harness.devices()
-    if asked.device not in devices:
-        raise RequestError(f"{harness.name} has no device {asked.device!r} here. There are: {', '.join(devices)}.")
+    device = device_of(harness, asked.device)
+    if device is None:
+        there = ", ".join(harness.devices())
+        raise RequestError(f"{harness.name} has no device {asked.device!r} here. There are: {there}.")
     activations = [get(n) for n in asked.activations]
     return catalogue.cases(
         harness,
         activations,
         dtypes=asked.dtypes,
         modes=asked.modes,
-        device=asked.device,
+        device=device,
         native=asked.native,
         effort=asked.effort,
     )

@@ -11,6 +11,8 @@ from .natives import frameworks
 from .protocols import Harness
 
 KERAS = ("torch", "jax", "tensorflow")
+#: The same devices under the names that frameworks give them.
+DEVICES = {"cuda": ("cuda", "gpu"), "gpu": ("gpu", "cuda")}
 
 
 def expand(name: str) -> list[str]:
@@ -23,6 +25,11 @@ def expand(name: str) -> list[str]:
 def needed(name: str) -> tuple[str, ...]:
     """The frameworks that must be installed for a backend."""
     return ("keras", name.removeprefix("keras-")) if name.startswith("keras") else (name,)
+
+
+def device_of(harness: Harness, device: str) -> str | None:
+    """The name that a framework gives to a device; None where it has none."""
+    return next((d for d in DEVICES.get(device, (device,)) if d in harness.devices()), None)
 
 
 def load(name: str) -> Harness:

@@ -424,7 +424,9 @@ class NativeHarness:
         self._below = cast(Harness, importlib.import_module(f"{__package__}.backends.{below}.harness").harness)
         self._versions = versions
         self.name, self.dtypes, self.modes = name, self._below.dtypes, self._below.modes
-        self.flushes = self._below.flushes
+
+    def flushes(self, device: str = "cpu") -> tuple[str, ...]:
+        return self._below.flushes(device)
 
     def devices(self) -> tuple[str, ...]:
         return self._below.devices()

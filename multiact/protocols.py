@@ -115,9 +115,8 @@ class Harness(Protocol):
         """The ways of evaluating: "eager", "compiled", "xla", "vmapped", "reverse", "forward", "second"."""
         ...
 
-    @property
-    def flushes(self) -> tuple[str, ...]:
-        """The dtypes whose subnormal inputs and results the framework may flush to zero on this machine."""
+    def flushes(self, device: str = "cpu") -> tuple[str, ...]:
+        """The dtypes whose subnormal inputs and results the framework may flush to zero on a device of this machine."""
         ...
 
     def devices(self) -> tuple[str, ...]:
@@ -237,8 +236,8 @@ class Timed(Harness, Protocol):
         """How long one of so many calls takes, until its result is computed; by the clock of the device if it has one."""
         ...
 
-    def values(self, x: Array) -> np.ndarray:
-        """An array as float64."""
+    def values(self, x: Array, step: int = 1) -> np.ndarray:
+        """An array as float64; with a step every so-manieth entry of it, flattened."""
         ...
 
     def saved_bytes(

@@ -340,8 +340,8 @@ def test_a_device_under_the_name_of_another_framework():
         def devices(self):
             return ("cpu", "gpu")
 
-    assert runner.device_of(Other(), "cuda") == "gpu" and runner.device_of(Other(), "cpu") == "cpu"
-    assert runner.device_of(harnesses.load("numpy"), "cuda") is None
+    assert harnesses.device_of(Other(), "cuda") == "gpu" and harnesses.device_of(Other(), "cpu") == "cpu"
+    assert harnesses.device_of(harnesses.load("numpy"), "cuda") is None
     with pytest.raises(runner.BenchError, match="numpy has no device 'cuda' here. There are: cpu"):
         runner.Backend(harnesses.load("numpy"), runner.request(["numpy"], device="cuda"))
 

@@ -785,7 +785,7 @@ def test_the_harness_says_what_it_can_do():
     small = np.asarray([1e-40])
     kept = harness.evaluate(lambda x: x * 1, [small], dtype="float64").values
     assert kept == small
-    assert "float16" not in harness.flushes
+    assert "float16" not in harness.flushes()
     with pytest.raises(ValueError, match="mode must be one of"):
         harness.evaluate(tf.nn.relu, [small], mode="jit")
     with pytest.raises(ValueError, match="device must be one of"):

@@ -611,7 +611,7 @@ def test_harness_shares_a_parameter_among_examples():
 
 def test_harness_keeps_subnormal_numbers():
     """As `flushes` says."""
-    assert harness.flushes == ()
+    assert harness.flushes() == ()
     for dtype in harness.dtypes:
         small = float(torch.finfo(getattr(torch, dtype)).tiny)
         for mode in ("eager", "compiled"):

@@ -90,9 +90,8 @@ class JaxHarness(JaxTiming):
     dtypes = ("float32", "float64", "float16", "bfloat16")
     modes = ("eager", "compiled", "vmapped", "reverse", "forward", "second")
 
-    @property
-    def flushes(self) -> tuple[str, ...]:
-        return _flushes()
+    def flushes(self, device: str = "cpu") -> tuple[str, ...]:
+        return _flushes(device)
 
     def devices(self) -> tuple[str, ...]:
         found = ["cpu"]
@@ -141,11 +140,11 @@ def _put(a: np.ndarray, dtype: Any, place: Any) -> Array:
     return jax.device_put(np.asarray(a).astype(dtype), place)
 
 
-@lru_cache(maxsize=1)
-def _flushes() -> tuple[str, ...]:
-    """The dtypes in which a multiplication loses a subnormal number on this machine."""
+@lru_cache(maxsize=4)
+def _flushes(device: str) -> tuple[str, ...]:
+    """The dtypes in which a multiplication loses a subnormal number on a device."""
     lost = []
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.default_device(jax.devices(device)[0]):
         for dtype in JaxHarness.dtypes:
             small = jnp.asarray(jnp.finfo(dtype).tiny, dtype=dtype)
             wide = jnp.float32 if jnp.finfo(dtype).bits == 16 else jnp.dtype(dtype)

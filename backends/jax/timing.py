@@ -108,8 +108,8 @@ class JaxTiming:
             return multiact.timing.seconds(lambda: jax.block_until_ready(run()), calls)
         return multiact.timing.seconds(run, calls, jax.block_until_ready)
 
-    def values(self, x: Array) -> np.ndarray:
-        return np.asarray(x).astype(np.float64)
+    def values(self, x: Array, step: int = 1) -> np.ndarray:
+        return np.asarray(x if step == 1 else x.reshape(-1)[::step]).astype(np.float64)
 
     def saved_bytes(
         self,

@@ -30,10 +30,12 @@ class KerasHarness(KerasTiming):
         self._functions: dict[Activation, Callable[..., Array]] = {}
         self.dtypes = self._below.dtypes
         self.modes = self._below.modes
-        self.flushes = self._below.flushes
         if name == "torch":
             # What torch.compile makes of a Layer must be one graph. The code generated from it is that of the torch rows.
             self._below.compiler = "eager"  # type: ignore[attr-defined]
+
+    def flushes(self, device: str = "cpu") -> tuple[str, ...]:
+        return self._below.flushes(device)
 
     def devices(self) -> tuple[str, ...]:
         return self._below.devices()

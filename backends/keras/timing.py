@@ -37,8 +37,8 @@ class KerasTiming:
     def seconds(self, run: Callable[[], Any], calls: int, device: str = "cpu") -> float:
         return self._below.seconds(run, calls, device)
 
-    def values(self, x: Array) -> np.ndarray:
-        return self._below.values(x)
+    def values(self, x: Array, step: int = 1) -> np.ndarray:
+        return self._below.values(x, step)
 
     def saved_bytes(self, call: Callable[..., Array], arrays: Sequence[np.ndarray], **settings: Any) -> int | None:
         return self._below.saved_bytes(call, arrays, **settings)

@@ -21,7 +21,9 @@ class NumPyHarness(NumPyTiming):
     name = "numpy"
     dtypes = ("float32", "float64", "float16", *(("bfloat16",) if ml_dtypes is not None else ()))
     modes = ("eager",)
-    flushes: tuple[str, ...] = ()
+
+    def flushes(self, device: str = "cpu") -> tuple[str, ...]:
+        return ()
 
     def devices(self) -> tuple[str, ...]:
         return ("cpu",)

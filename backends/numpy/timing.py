@@ -86,8 +86,8 @@ class NumPyTiming:
         with np.errstate(all="ignore"):
             return multiact.timing.seconds(run, calls)
 
-    def values(self, x: Array) -> np.ndarray:
-        return np.asarray(x).astype(np.float64)
+    def values(self, x: Array, step: int = 1) -> np.ndarray:
+        return np.asarray(x if step == 1 else x.reshape(-1)[::step]).astype(np.float64)
 
     def saved_bytes(self, call: Callable[..., Array], arrays: Sequence[np.ndarray], **settings: Any) -> int | None:
         return None

@@ -20,7 +20,9 @@ class OnnxHarness:
     name = "onnx"
     dtypes = ("float32", "float64", "float16")
     modes = ("eager",)
-    flushes: tuple[str, ...] = ()
+
+    def flushes(self, device: str = "cpu") -> tuple[str, ...]:
+        return ()
 
     def devices(self) -> tuple[str, ...]:
         return ("cpu",)

@@ -32,8 +32,8 @@ class TensorFlowHarness(TensorFlowTiming):
     dtypes = DTYPES
     modes = ("eager", "compiled", "xla", "vmapped", "reverse", "forward", "second")
 
-    def __init__(self) -> None:
-        self.flushes = tuple(dtype for dtype in DTYPES if _flushes(dtype))
+    def flushes(self, device: str = "cpu") -> tuple[str, ...]:
+        return _flushes(device)
 
     def devices(self) -> tuple[str, ...]:
         found = {device.device_type.lower() for device in tf.config.list_logical_devices()}
@@ -77,11 +77,17 @@ class TensorFlowHarness(TensorFlowTiming):
         return x
 
 
-def _flushes(dtype: str) -> bool:
-    """Whether a product that is subnormal is flushed to zero on this machine."""
-    smallest = float(ml_dtypes.finfo(tf.as_dtype(dtype).as_numpy_dtype).smallest_normal)
-    product = tensor(np.full(16, smallest), dtype) * tensor(np.full(16, 0.5), dtype)
-    return not np.all(product.numpy())
+@functools.lru_cache(maxsize=4)
+def _flushes(device: str) -> tuple[str, ...]:
+    """The dtypes in which a product that is subnormal is flushed to zero on a device."""
+    lost = []
+    for dtype in DTYPES:
+        smallest = float(ml_dtypes.finfo(tf.as_dtype(dtype).as_numpy_dtype).smallest_normal)
+        with tf.device(f"/{device.upper()}:0"):
+            product = tensor(np.full(16, smallest), dtype) * tensor(np.full(16, 0.5), dtype)
+        if not np.all(product.numpy()):
+            lost.append(dtype)
+    return tuple(lost)
 
 
 @functools.lru_cache(maxsize=64)

@@ -87,8 +87,8 @@ class TensorFlowTiming:
         wait = None if device == "cpu" else lambda _: tf.test.experimental.sync_devices()
         return multiact.timing.seconds(run, calls, wait)
 
-    def values(self, x: tf.Tensor) -> np.ndarray:
-        values: np.ndarray = x.numpy().astype(np.float64)
+    def values(self, x: tf.Tensor, step: int = 1) -> np.ndarray:
+        values: np.ndarray = (x if step == 1 else tf.reshape(x, -1)[::step]).numpy().astype(np.float64)
         return values
 
     def saved_bytes(self, call: Callable[..., Array], arrays: Sequence[np.ndarray], **settings: Any) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +39,6 @@ class TorchHarness(TorchTiming):
     name = "torch"
     dtypes = DTYPES
     modes = ("eager", "compiled", "vmapped", "reverse", "forward", "second", "kernels")
-    flushes = ()
 
     #: The backend of torch.compile.
     compiler = "inductor"
@@ -46,6 +46,9 @@ class TorchHarness(TorchTiming):
     def __init__(self) -> None:
         self._compiled: OrderedDict[Key, Function] = OrderedDict()
         self._numbers = itertools.count()
+
+    def flushes(self, device: str = "cpu") -> tuple[str, ...]:
+        return _flushes(device)
 
     def devices(self) -> tuple[str, ...]:
         found = ["cpu"]
@@ -171,6 +174,20 @@ def _build(call: Any, x: Tensor) -> None:
     for what, outcome in found.items():
         if outcome not in ("built", "kept"):
             raise RuntimeError(f"{what}: {outcome}")
+
+
+@functools.lru_cache(maxsize=4)
+def _flushes(device: str) -> tuple[str, ...]:
+    """The dtypes in which compiled code loses a subnormal result: Triton calls CUDA's exponential so that it does."""
+    if device != "cuda":
+        return ()
+    compiled = torch.compile(torch.exp, fullgraph=True, dynamic=False)
+    lost = []
+    for dtype in DTYPES:
+        given = put(np.full(16, np.log(torch.finfo(getattr(torch, dtype)).tiny) - 1), dtype, device)
+        if not compiled(given).all():
+            lost.append(dtype)
+    return tuple(lost)
 
 
 def _key(call: Function, tensors: Sequence[Tensor]) -> Key:

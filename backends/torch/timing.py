@@ -21,8 +21,9 @@ Run = Callable[[], tuple[Tensor, ...]]
 
 
 def put(a: np.ndarray, dtype: str, device: str) -> Tensor:
-    """A float64 array of NumPy as a Tensor."""
-    return torch.from_numpy(np.array(a, dtype=np.float64)).to(getattr(torch, dtype)).to(device)
+    """An array of NumPy as a Tensor of its own."""
+    kept = np.array(a, dtype=a.dtype if a.dtype == np.float32 else np.float64)
+    return torch.from_numpy(kept).to(getattr(torch, dtype)).to(device)
 
 
 class TorchTiming:
@@ -94,8 +95,9 @@ class TorchTiming:
         end.synchronize()
         return start.elapsed_time(end) / 1e3 / calls
 
-    def values(self, x: Tensor) -> np.ndarray:
-        values: np.ndarray = x.detach().cpu().to(torch.float64).numpy()
+    def values(self, x: Tensor, step: int = 1) -> np.ndarray:
+        chosen = x.detach() if step == 1 else x.detach().reshape(-1)[::step]
+        values: np.ndarray = chosen.cpu().to(torch.float64).numpy()
         return values
 
     def saved_bytes(
