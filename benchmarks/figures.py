@@ -232,6 +232,14 @@ def figure(rows: Sequence[Row], subtitle: str = "") -> Any:
     return drawn
 
 
+def panels(rows: Sequence[Row]) -> list[str]:
+    """The names of the panels that show something of rows with figures; of none, none."""
+    if not rows:
+        return []
+    sizes = {r["size"] for r in first(rows).all}
+    return [name for name in PANELS if name != "scaling" or len(sizes) > 1]
+
+
 def panel(name: str, rows: Sequence[Row], dtype: str | None = None, direction: str | None = None) -> Any:
     """One panel as a figure of its own; see `PANELS`."""
     require()

@@ -50,10 +50,13 @@ def drawings(contents: Sequence[Content]) -> dict[str, Any]:
     """The figures of all chips, by the names of their files."""
     found: dict[str, Any] = {}
     for chip, group in chips(contents).items():
-        rows = [r for r in _main(_rows(group)) if r["seconds"] is not None]
-        if rows:
-            found |= {f"{_slug(chip)}-{name}.png": figures.panel(name, rows) for name in figures.PANELS}
+        rows = _timed(group)
+        found |= {f"{_slug(chip)}-{name}.png": figures.panel(name, rows) for name in figures.panels(rows)}
     return found
+
+
+def _timed(contents: Sequence[Content]) -> list[Row]:
+    return [r for r in _main(_rows(contents)) if r["seconds"] is not None]
 
 
 def _where(row: Any) -> str:
@@ -151,15 +154,14 @@ def page(contents: Sequence[Content], names: Sequence[str], plots: str) -> str:
             {
                 "chip": chip,
                 "environments": list(dict.fromkeys(environment(c["environment"]) for c in group)),
+                "notes": [c["environment"]["note"] for c in group if c["environment"].get("note")],
                 "targets": [(o, *described(o)) for o in outcomes(rows) if o.verdict != "not measured"],
                 "summary": _summary(main),
                 "activations": _activations(main),
                 "overhead": _overhead(main),
                 "networks": _networks(_rows(group, "networks")),
                 "first_calls": _first_calls(_rows(group, "first_calls")),
-                "drawings": [f"{plots}/{_slug(chip)}-{name}.png" for name in figures.PANELS]
-                if any(r["seconds"] is not None for r in main)
-                else [],
+                "drawings": [f"{plots}/{_slug(chip)}-{name}.png" for name in figures.panels(_timed(group))],
                 "disagreeing": sorted(
                     {
                         (r["activation"], r["backend"], r["native"])

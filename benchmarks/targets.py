@@ -148,10 +148,19 @@ def targets() -> list[Target]:
         where = {**small, "backend": "jax", "mode": "compiled", "direction": direction}
         about = f"JAX jitted, 64 elements, {both[direction]}, more than native beyond the spread"
         found.append(Target(about, where, _certain_overhead, "at most", 0.0, "us"))
-    for dtype in ("float32", "bfloat16"):
-        where = {"device": ("cuda", "gpu"), "kind": "pointwise", "dtype": dtype, "size": lambda size: size >= LARGE}
-        found.append(Target(f"GPU, {dtype}, share of the copy limit", where, _of_limit, "at least", 0.85))
-        found.append(Target(f"GPU, {dtype}, against native", where, _speedup, "at least", 1.0, "x"))
+    gpu = {"device": ("cuda", "gpu"), "kind": "pointwise", "size": lambda size: size >= LARGE}
+    for backend, mode, title in (
+        ("torch", "compiled", "torch.compile"),
+        ("torch", "eager", "torch eager, kernels built"),
+        ("jax", "compiled", "JAX jitted"),
+    ):
+        for dtype in ("float32", "bfloat16"):
+            for direction, said in both.items():
+                where = {**gpu, "backend": backend, "mode": mode, "dtype": dtype, "direction": direction}
+                where |= {"built": True} if mode == "eager" else {}
+                about = f"GPU, {title}, {dtype}, {said}"
+                found.append(Target(f"{about}, share of the copy limit", where, _of_limit, "at least", 0.85))
+                found.append(Target(f"{about}, against native", where, _speedup, "at least", 1.0, "x"))
     return found
 
 

@@ -15,6 +15,7 @@ import multiact as ma
 from multiact import dispatch, harnesses
 from multiact.benchmarks import cases, measure, runner, targets
 from multiact.benchmarks.naive import naive, source
+from multiact.registry import get
 from multiact.protocols import Native, Timed
 
 for package in ("rich", "typer", "jinja2", "cpuinfo"):
@@ -268,8 +269,12 @@ def test_targets_concern_the_rows_they_are_about():
     for other in ({"size": 64}, {"dtype": "bfloat16"}, {"mode": "eager"}, {"direction": "forward"}, {"device": "cuda"}):
         assert outcome(about, "at least", [timed("relu", 0.1, **other)]).count == 0
     gpu = timed("relu", 0.9, device="cuda", size=1 << 26, of_limit=0.8)
-    assert outcome("GPU, float32, against native", "at least", [gpu]).short == [("relu", 0.9)]
-    assert outcome("GPU, float32, share of the copy limit", "at least", [gpu]).short == [("relu", 0.8)]
+    assert outcome("GPU, torch.compile, float32, forward + backward, against native", "at least", [gpu]).short == [
+        ("relu", 0.9)
+    ]
+    assert outcome(
+        "GPU, torch.compile, float32, forward + backward, share of the copy limit", "at least", [gpu]
+    ).short == [("relu", 0.8)]
 
 
 def test_targets_of_memory_and_of_small_arrays():
@@ -456,6 +461,20 @@ def test_drawings():
     assert all(x == 1.5 for x in drawn.axes[1].get_lines()[-1].get_xdata())
     with pytest.raises(ma.MultiactError, match="nothing to draw"):
         figures.figure([row()])
+
+
+def test_drawings_of_a_page_show_something():
+    one = [timed("relu", 2.0), timed("gelu", 2.0)]
+    assert figures.panels(one) == ["relative", "speedup", "limit"] and figures.panels([]) == []
+    assert "scaling" in figures.panels([*one, timed("relu", 2.0, size=64)])
+
+
+def test_large_inputs_repeat_small_ones():
+    """Drawing takes longer than what is timed; and of a large result a part is compared that meets other entries in each copy."""
+    large, small = (cases.arrays(get("relu"), size)[0] for size in (1 << 22, 1 << 20))
+    assert np.array_equal(large.reshape(4, -1), np.tile(small, (4, 1)))
+    step = (1 << 22) // runner.COMPARED | 1
+    assert len(set(np.arange(0, 1 << 22, step) % (1 << 20))) > 1 << 19
 
 
 def test_a_drawing_of_one_row():

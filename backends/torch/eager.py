@@ -484,6 +484,9 @@ class Builder:
                     done += 1
             process.wait()
             listener.join(5)
+            for path in [entry.spec.path for entry, _ in batch[done : done + 1] if entry.spec.path]:
+                for half in path.parent.glob(f".{path.stem}.*"):  # what it was writing when it ended
+                    half.unlink(missing_ok=True)
             for rest in batch[done:]:
                 last = next((t.strip() for t in reversed(said) if t.strip()), "nothing was said")
                 yield rest, f"the process that builds kernels ended with exit code {process.returncode}: {last}"

@@ -19,7 +19,7 @@ from multiact.registry import gated, get
 
 from . import namespace
 from .adapter import rounded, wide
-from .eager import PARTS, REPLY, keeps_result
+from .eager import PARTS, REPLY, Kernel, keeps_result
 
 #: The size for which Inductor plans; for small ones it plans no threads.
 SIZE, ROWS = 1 << 18, 1 << 8
@@ -77,6 +77,11 @@ def build(activation: Activation, constants: tuple[float, ...], dtype: str, devi
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         package_aoti(str(temporary), parts)
+        # A package that crashes, as one does that was linked to another C++ library than torch, ends this process and no other.
+        kernel = Kernel(temporary, -1 if x.is_cpu else torch.cuda.current_device(), rows)
+        kernel.backward(given[:count], kernel.forward(given[:count]))
+        if not x.is_cpu:
+            torch.cuda.synchronize()
 
 
 @contextlib.contextmanager
