@@ -15,8 +15,8 @@ import multiact as ma
 from multiact import dispatch, harnesses
 from multiact.benchmarks import cases, measure, runner, targets
 from multiact.benchmarks.naive import naive, source
-from multiact.registry import get
 from multiact.protocols import Native, Timed
+from multiact.registry import get
 
 for package in ("rich", "typer", "jinja2", "cpuinfo"):
     pytest.importorskip(package)
