@@ -163,12 +163,14 @@ class Elementwise:
     arguments : the names of its array arguments, the inputs first, then the parameters.
     order : how many times it was differentiated.
     vanishes : whether it is 0 for all numbers.
+    result_suffices : whether its one derivative is the function itself, so that a backend may keep the result for it.
     """
 
     name: str
     arguments: tuple[str, ...]
     order: int
     vanishes: bool = False
+    result_suffices: bool = False
 
     def __call__(self, xp: Any, *arguments: Array) -> Array:
         """The formula itself, in the precision of the arguments given."""
@@ -216,6 +218,9 @@ class Tower(Elementwise):
         self._wrt: tuple[str, ...] = ()
         self._body = bodies[()]
         self.name, self.order = name, 0
+        self.result_suffices = (
+            not parameters and all(body is self._body for body in bodies.values()) and len(bodies) > 1
+        )
 
     def __call__(self, xp: Any, x: Array, *parameters: Array) -> Array:
         return self._body(xp, x, **dict(zip(self._parameters, parameters)))

@@ -81,7 +81,11 @@ class TorchBackend(BackendBase):
                 return lambda *inputs: node(namespace, *inputs)
             return self.elementwise(node)
 
-        def vjp(inputs: list[Any], y: None, grad: Tensor, needed: Sequence[bool], traced: bool) -> list[Tensor | None]:
+        def vjp(
+            inputs: list[Any], y: Tensor | None, grad: Tensor, needed: Sequence[bool], traced: bool
+        ) -> list[Tensor | None]:
+            if y is not None:
+                return [grad * (saved(y) if traced else y)]
             return [grad * partial(i, traced)(*inputs) if need else None for i, need in enumerate(needed)]
 
         def jvp(inputs: list[Any], tangents: list[Tensor | None]) -> Tensor:
@@ -113,8 +117,8 @@ class TorchBackend(BackendBase):
             arrays, options = parted(inputs)
             if y is None:
                 y = plain(*inputs) if traced else call(*inputs)
-            elif traced:  # torch.compile would evaluate y again, but minimum is not among what it fuses with that
-                y = torch.empty_like(y).copy_(y)
+            elif traced:
+                y = saved(y)
             return [*function.vjp(namespace, arrays, y, grad, needed[:count], **options), *(None for _ in names)]
 
         def jvp(inputs: list[Any], tangents: list[Tensor | None]) -> Tensor:
@@ -208,7 +212,7 @@ def _autograd_function(
 ) -> type[torch.autograd.Function]:
     """A Function of `plain`; with `jvp` one for forward mode and the transforms of torch.func."""
     value = plain if ways is None else ways.forward
-    may_keep_result = jvp is None and isinstance(function, Axiswise) and function.result_suffices
+    may_keep_result = jvp is None and function.result_suffices
 
     def setup_context(ctx: Any, inputs: Sequence[Any], output: Any) -> None:
         tensors = [a if isinstance(a, torch.Tensor) else None for a in inputs]
@@ -280,6 +284,11 @@ def rounded(y: Tensor, x: Tensor) -> Tensor:
     if x.dtype in _HALF:
         return y.to(x.dtype)
     return y.clone() if y is x else y  # autograd would take the input itself for a view
+
+
+def saved(y: Tensor) -> Tensor:
+    """The result, which torch.compile would evaluate again from the input unless something is done with it that it cannot fuse."""
+    return torch.empty_like(y).copy_(y)
 
 
 def _sum_to(grad: Tensor, shape: torch.Size) -> Tensor:

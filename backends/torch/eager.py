@@ -191,8 +191,7 @@ def _shaped(y: Tensor, x: Tensor) -> Tensor:
 def keeps_result(function: Elementwise | Axiswise, dtype: torch.dtype, parameters: Sequence[Any]) -> bool:
     """Whether the backward pass takes the result and not x. In 16 bits that lacks digits, and a parameter needs x."""
     return (
-        isinstance(function, Axiswise)
-        and function.result_suffices
+        function.result_suffices
         and dtype in (torch.float32, torch.float64)
         and not any(isinstance(p, torch.Tensor) for p in parameters)
     )
@@ -296,6 +295,8 @@ class Eager:
         The first of them is the result where that has been kept.
         """
         if _mode == "composed" or torch.is_grad_enabled() or any(needed[self.inputs :]) or _watched():
+            return None
+        if torch._C._functorch.is_legacy_batchedtensor(grad):  # of is_grads_batched=True, where no transform is active
             return None
         x = arguments[0]
         dense = type(grad) is torch.Tensor and grad.layout is torch.strided and not grad.is_neg()

@@ -83,27 +83,38 @@ class TorchHarness(TorchTiming):
         if mode == "compiled" and len(wrt) > 1:
             raise NotImplementedError("torch.compile does not support double backward.")
 
+        # Kernels that are kept on this machine are judged in their mode alone.
+        before = kernels("compiled" if mode == "kernels" else "native")
+        try:
+            result = self._evaluate(call, arrays, wrt, mode, dtype, device, directions)
+        finally:
+            kernels(before)
+        values = result.detach().cpu().to(torch.float64).numpy()
+        return Result(values, str(result.dtype).removeprefix("torch."))
+
+    def _evaluate(
+        self,
+        call: Function,
+        arrays: Sequence[np.ndarray],
+        wrt: tuple[int, ...],
+        mode: str,
+        dtype: str,
+        device: str,
+        directions: Sequence[np.ndarray] | None,
+    ) -> Tensor:
         tensors = [put(a, dtype, device) for a in arrays]
         given = [None] * len(wrt) if directions is None else [put(d, dtype, device) for d in directions]
         if mode == "compiled":
-            result = _by_autograd(self._compile(call, tensors), tensors, wrt, given, record_all=True)
-        elif mode == "reverse":
-            result = _by_vjp(call, tensors, wrt, given)
-        elif mode == "forward":
-            result = _by_jvp(call, tensors, wrt, given)
-        elif mode == "vmapped":
-            result = _vmapped(call, tensors, wrt, given)
-        elif mode == "kernels":
+            return _by_autograd(self._compile(call, tensors), tensors, wrt, given, record_all=True)
+        if mode == "reverse":
+            return _by_vjp(call, tensors, wrt, given)
+        if mode == "forward":
+            return _by_jvp(call, tensors, wrt, given)
+        if mode == "vmapped":
+            return _vmapped(call, tensors, wrt, given)
+        if mode == "kernels":
             _build(call, tensors[0])
-            before = kernels("compiled")
-            try:
-                result = _by_autograd(call, tensors, wrt, given)
-            finally:
-                kernels(before)
-        else:
-            result = _by_autograd(call, tensors, wrt, given)
-        values = result.detach().cpu().to(torch.float64).numpy()
-        return Result(values, str(result.dtype).removeprefix("torch."))
+        return _by_autograd(call, tensors, wrt, given)
 
     def synchronise(self, x: Array) -> Array:
         if x.device.type == "cuda":

@@ -131,6 +131,8 @@ def _pointwise(function: Elementwise, constants: tuple[float, ...], count: int) 
 
     def backward(*tensors: torch.Tensor) -> list[torch.Tensor]:
         *inputs, grad = wide(tensors)
+        if keeps_result(function, tensors[0].dtype, constants):
+            return [rounded(grad * inputs[0], tensors[0])]
         partials = [function.require(a) for a in function.arguments[:count]]
         return [rounded(grad * p(namespace, *inputs, *constants), tensors[0]) for p in partials if p is not None]
 

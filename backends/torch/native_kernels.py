@@ -6,7 +6,6 @@ which is mended for those of piecewise linear functions; those of sigmoid and ta
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -15,7 +14,8 @@ import torch.nn.functional as F
 
 Tensor: TypeAlias = torch.Tensor
 
-ALL = ("float32", "float64", "float16", "bfloat16")
+WIDE = ("float32", "float64")
+ALL = (*WIDE, "float16", "bfloat16")
 
 
 def _rrelu(x: Tensor, lower: Any, upper: Any, noise: Any) -> Tensor | None:
@@ -23,16 +23,29 @@ def _rrelu(x: Tensor, lower: Any, upper: Any, noise: Any) -> Tensor | None:
     return F.leaky_relu(x, lower + noise * (upper - lower)) if all(type(s) is float for s in slopes) else None
 
 
-def _softplus(x: Tensor, beta: Any) -> Tensor | None:
-    return F.softplus(x) if type(beta) is float and beta == 1 else None
+def _at(function: Callable[..., Tensor | None], *values: float) -> Callable[..., Tensor | None]:
+    """`function`, where the parameters are these numbers."""
+    count = len(values)
+
+    def call(*arguments: Any) -> Tensor | None:
+        given = arguments[-count:]
+        return function(*arguments[:-count]) if all(type(g) is float for g in given) and given == values else None
+
+    return call
 
 
-def _softplus_backward(grad: Tensor, x: Tensor, beta: Any) -> Tensor | None:
-    return torch.ops.aten.softplus_backward(grad, x, 1, 20) if type(beta) is float and beta == 1 else None
+def _wide(gradient: Callable[..., Tensor]) -> Callable[..., Tensor | None]:
+    """A gradient of two operations or more, of which 16 bits would round each."""
+    return lambda grad, x: gradient(grad, x) if x.dtype in (torch.float32, torch.float64) else None
+
+
+def _hard_sigmoid_backward(grad: Tensor, x: Tensor) -> Tensor | None:
+    # In float64 torch's slope is 1 / 6 as float32 has it.
+    return None if x.dtype == torch.float64 else _nan_where(x, torch.ops.aten.hardsigmoid_backward(grad, x))
 
 
 def _nan_where(x: Tensor, gradient: Tensor) -> Tensor:
-    return gradient.masked_fill_(torch.ne(x, x), math.nan)
+    return gradient.add_(x.clamp(-1, 1), alpha=0)  # 0 times NaN, which takes a fifth of the time of a mask
 
 
 def _piecewise(backward: Callable[..., Tensor]) -> Callable[..., Tensor | None]:
@@ -59,18 +72,24 @@ NATIVE: dict[str, tuple[Callable[..., Tensor | None], tuple[str, ...]]] = {
     "abs": (torch.abs, ALL),
     "arctan": (torch.atan, ALL),
     "asinh": (torch.asinh, ALL),
+    "bilinear": (torch.mul, ALL),
     "cosine": (torch.cos, ALL),
     "exponential": (torch.exp, ALL),
+    "glu": (lambda value, gate: torch.sigmoid(gate).mul_(value) if value.shape == gate.shape else None, WIDE),
     "hard_shrink": (_numbers(F.hardshrink), ALL),
+    "hard_sigmoid": (_at(F.hardsigmoid, 6.0, 0.5), ALL),
     "hard_tanh": (_numbers(F.hardtanh), ALL),
     "leaky_relu": (_numbers(F.leaky_relu), ALL),
     "log_sigmoid": (F.logsigmoid, ALL),
     "prelu": (_numbers(F.leaky_relu), ALL),
+    "reglu": (lambda value, gate: F.relu(gate).mul_(value) if value.shape == gate.shape else None, ALL),
     "relu": (F.relu, ALL),
     "relu6": (F.relu6, ALL),
-    "rrelu": (_rrelu, ("float32", "float64")),
+    "relu_squared": (lambda x: F.relu(x).square_(), ALL),
+    "rrelu": (_rrelu, WIDE),
     "sigmoid": (torch.sigmoid, ALL),
-    "softplus": (_softplus, ("float32", "float16", "bfloat16")),
+    "sine": (_at(torch.sin, 1.0), ALL),
+    "softplus": (_at(F.softplus, 1.0), ("float32", "float16", "bfloat16")),
     "tanh": (torch.tanh, ALL),
     "threshold": (_numbers(F.threshold), ALL),
 }
@@ -81,13 +100,20 @@ _LEAKY_RELU = _piecewise(lambda grad, x, slope: _aten.leaky_relu_backward(grad, 
 #: Their gradients: functions of the gradient of the result and the same arguments.
 NATIVE_BACKWARD: dict[str, Callable[..., Tensor | None]] = {
     "abs": _piecewise(lambda grad, x: grad * torch.sign(x)),
+    "arctan": _wide(lambda grad, x: grad / (x * x).add_(1)),
+    "cosine": _wide(lambda grad, x: torch.sin(x).mul_(grad).neg_()),
+    "exponential": _wide(torch.mul),  # the result is kept, not x
     "hard_shrink": _piecewise(_aten.hardshrink_backward),
     "hard_tanh": _piecewise(_aten.hardtanh_backward),
+    "hard_sigmoid": _at(_hard_sigmoid_backward, 6.0, 0.5),
     "leaky_relu": _LEAKY_RELU,
+    "log_sigmoid": _wide(lambda grad, x: torch.sigmoid(-x).mul_(grad)),
     "prelu": _LEAKY_RELU,
     "relu": _piecewise(lambda grad, x: _aten.threshold_backward(grad, x, 0)),
     "relu6": _piecewise(lambda grad, x: _aten.hardtanh_backward(grad, x, 0, 6)),
+    "relu_squared": lambda grad, x: F.relu(x).mul_(grad).mul_(2),
     "rrelu": _rrelu_backward,
-    "softplus": _softplus_backward,
+    "sine": _at(_wide(lambda grad, x: torch.cos(x).mul_(grad)), 1.0),
+    "softplus": _at(lambda grad, x: torch.ops.aten.softplus_backward(grad, x, 1, 20), 1.0),
     "threshold": _piecewise(lambda grad, x, threshold, _: _aten.threshold_backward(grad, x, threshold)),
 }

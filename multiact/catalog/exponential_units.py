@@ -116,10 +116,15 @@ pointwise(
     reference="Klambauer et al., Self-normalizing neural networks, 2017, arXiv:1706.02515.",
 )
 
+
+def _exponential(xp, x, /):
+    return xp.exp(x)
+
+
 pointwise(
     "exponential",
-    lambda xp, x, /: xp.exp(x),
-    {"x": lambda xp, x, /: xp.exp(x), ("x", "x"): lambda xp, x, /: xp.exp(x)},
+    _exponential,
+    {"x": _exponential, ("x", "x"): _exponential},
     aliases=("exp",),
     family="exponential_units",
     formula="e^x",
