@@ -40,12 +40,14 @@ def sigmoid_times(xp, u, v, ratio=None):
             # max(v, 0) - |v| z / (1 + z); where |v| is limited, z is 0
             z = xp.exp(-magnitude(xp, u))
             return positive(xp, v) - limited(xp, magnitude(xp, v), 1e30) * z / (1 + z)
+        # with the bits of the above up to |u| = 64; from there on the exponential is shifted, and nothing beside the 1
+        a = magnitude(xp, u)
         steep = not bounded(ratio, STEEP)
-        far = u < -64
-        low = xp.clip(u, None, 80.0)  # beside its exponential the 1 is nothing in every dtype
-        e = xp.exp(xp.where(far, low + 32, low) if steep else low)
-        y = xp.where(e == 0, 0.0, v * (e / (1 + e)))
-        return xp.where(far, math.exp(-32) * y, y) if steep else y
+        far = a > 64
+        z = xp.exp(xp.where(far, 32 - a, -a) if steep else -a)
+        h = xp.where(z == 0, 0.0, v * z / (1 + (xp.where(far, 0.0, z) if steep else z)))
+        h = xp.where(far, math.exp(-32) * h, h) if steep else h
+        return xp.where(u >= 0, v - h, h)
     _, s, unit, gone = growth(xp, u)
     return xp.where(gone, 0.0, unit * v) / (1 + s)
 
