@@ -35,6 +35,7 @@ from .errors import (
 from .facts import Facts, facts, gain
 from .functions import dispatching as _dispatching
 from .registry import define, gated, get, names
+from .surgery import Swap, swap
 from .translation import audit, translate
 
 _functions: dict[Activation, _Any] = {}
@@ -53,6 +54,7 @@ __all__ = [
     "Parameter",
     "ParameterError",
     "ShapeError",
+    "Swap",
     "UnknownActivationError",
     "audit",
     "define",
@@ -64,6 +66,7 @@ __all__ = [
     "names",
     "parameter",
     "registry",
+    "swap",
     "translate",
 ]
 

@@ -28,6 +28,8 @@ from .registry import define as define
 from .registry import gated as gated
 from .registry import get as get
 from .registry import names as names
+from .surgery import Swap as Swap
+from .surgery import swap as swap
 from .translation import audit as audit
 from .translation import translate as translate
 

@@ -82,7 +82,7 @@ def _shapes(module: torch.nn.Module) -> Iterator[str]:
         yield "its gates are activations that cannot be seen or exchanged."
 
 
-class _Tracer(fx.Tracer):
+class Tracer(fx.Tracer):
     """Looks into one forward; that of each submodule is looked into by itself."""
 
     def is_leaf_module(self, m: torch.nn.Module, module_qualified_name: str) -> bool:
@@ -92,7 +92,7 @@ class _Tracer(fx.Tracer):
 def _forward(module: torch.nn.Module, where: str, path: str, seen: list[Seen], unseen: list[str]) -> None:
     """The functions that forward calls, and which submodules are the gate of a gated unit there."""
     try:
-        graph = _Tracer().trace(module)
+        graph = Tracer().trace(module)
     except Exception as error:  # noqa: BLE001 - whatever a forward does when its input is not an array
         said = str(error).strip().splitlines()
         reason = f"{type(error).__name__}: {said[0] if said else ''}"[:160]
@@ -101,7 +101,7 @@ def _forward(module: torch.nn.Module, where: str, path: str, seen: list[Seen], u
     owners = dict(module.named_modules())
     for node in graph.nodes:
         gated = tuple(_gate(node, owners))
-        found = _call(node)
+        found = call_of(node)
         if found is not None:
             spelling, arguments = found
             seen.append(Seen(f"{where}: {node.name} in forward", spelling=spelling, arguments=arguments, traps=gated))
@@ -109,7 +109,7 @@ def _forward(module: torch.nn.Module, where: str, path: str, seen: list[Seen], u
             seen.append(Seen(f"{path}.{node.target}".strip("."), owners[str(node.target)], traps=gated))
 
 
-def _call(node: fx.Node) -> tuple[str, dict[str, Any]] | None:
+def call_of(node: fx.Node) -> tuple[str, dict[str, Any]] | None:
     """The spelling and arguments of an activation that a node calls."""
     if node.op == "call_method":
         spelling = METHODS.get(str(node.target))
@@ -129,7 +129,7 @@ def _call(node: fx.Node) -> tuple[str, dict[str, Any]] | None:
 
 def _activates(node: fx.Node, owners: dict[str, torch.nn.Module]) -> str | None:
     """The activation that a node computes, by our name."""
-    call = _call(node)
+    call = call_of(node)
     if call is not None:
         return call[0].rpartition(".")[2]
     found = identify(owners[str(node.target)]) if node.op == "call_module" else None

@@ -663,3 +663,61 @@ def test_a_parameter_that_must_be_positive_is_learned_as_its_logarithm(tmp_path)
     started.build((None, 3))
     np.testing.assert_allclose(float(started.alpha), 3.0, rtol=1e-6)
     assert mk.Snake(alpha=2.0).alpha == 2.0
+
+
+def test_activations_are_exchanged_and_weights_kept(tmp_path: Path) -> None:
+    inputs = keras.Input((4,))
+    x = keras.layers.Dense(8, activation="relu", name="first")(inputs)
+    x = keras.layers.ReLU(name="act")(x)
+    x = keras.Sequential(
+        [keras.Input((8,)), keras.layers.Dense(8), keras.layers.LeakyReLU(0.3, name="leaky")], name="inner"
+    )(x)
+    x = keras.layers.PReLU(name="learned")(x)
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="gelu", name="last")(x))
+    given = points(5, 4)
+    before = array(model(given))
+
+    found = ma.swap(model, {keras.layers.LeakyReLU: lambda old: mk.LeakyReLU(negative_slope=float(old.negative_slope))})
+    assert [c.path for c in found] == ["inner.leaky"] and not found.left
+    np.testing.assert_allclose(array(found.model(given)), before, rtol=1e-5, atol=1e-6)
+    assert found.model is not model and type(model.get_layer("inner").layers[-1]) is keras.layers.LeakyReLU
+
+    found = ma.swap(model, {keras.layers.ReLU: "mish", keras.activations.gelu: mk.SiLU(beta=2.0), "learned": mk.ELU})
+    assert {c.path: c.dropped for c in found} == {
+        "first.activation": (),
+        "act": (),
+        "learned": ("alpha",),
+        "last.activation": (),
+    }
+    new = found.model
+
+    def dense(layer, h):
+        kernel, bias = layer.get_weights()
+        return h @ kernel + bias
+
+    h = np.asarray(ma.mish(ma.mish(dense(model.get_layer("first"), given))))
+    h = dense(model.get_layer("inner").layers[0], h)
+    h = np.asarray(ma.elu(np.where(h > 0, h, np.float32(0.3) * h)))
+    wanted = ma.silu(dense(model.get_layer("last"), h), beta=2.0)
+    np.testing.assert_allclose(array(new(given)), wanted, rtol=2e-5, atol=2e-6)
+    new.save(tmp_path / "new.keras")
+    np.testing.assert_array_equal(array(keras.models.load_model(tmp_path / "new.keras")(given)), array(new(given)))
+    new.compile("sgd", "mse")
+    new.fit(given, np.zeros((5, 2)), verbose=0)
+
+
+def test_the_activations_of_a_recurrent_layer_are_left_and_told() -> None:
+    model = keras.Sequential([keras.Input((3, 2)), keras.layers.LSTM(2), keras.layers.Dense(2, activation="tanh")])
+    found = ma.swap(model, {keras.activations.tanh: "mish"})
+    assert len(found) == 1 and len(found.left) == 1 and ".activation: a recurrent layer" in found.left[0]
+
+
+def test_what_swap_refuses() -> None:
+    class Own(keras.Model):
+        def call(self, x):
+            return keras.ops.relu(x)
+
+    with pytest.raises(ma.ParameterError, match="Own is neither"):
+        ma.swap(Own(), {keras.layers.ReLU: "mish"})
+    with pytest.raises(ma.ParameterError, match="rewrite is for torch"):
+        ma.swap(keras.Sequential([keras.layers.ReLU()]), {keras.layers.ReLU: "mish"}, rewrite=True)
