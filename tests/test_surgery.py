@@ -128,6 +128,15 @@ def test_functions_that_are_called_are_told_and_rewritten_when_asked():
     again.load_state_dict(state)
 
 
+def test_what_a_call_was_given_is_shown():
+    class Net(nn.Module):
+        def forward(self, x):
+            return F.softmax(x, dim=1)
+
+    (change,) = ma.swap(Net(), {nn.Softmax: "sparsemax"}, rewrite=True)
+    assert str(change) == "softmax: softmax(dim=1) -> Sparsemax()"
+
+
 class Noisy(nn.Module):
     def forward(self, x):
         return F.dropout(F.relu(x), 0.5, self.training)

@@ -111,11 +111,13 @@ class _Surgeon:
             new = self._fresh(rule, node.target)
             module.add_module(name, new)
             added.append(name)
+            given = {k: v for k, v in (call_of(node) or ("", {}))[1].items() if v is not None and k[0] != "_"}
+            old = f"{_shown(node.target)}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
             with graph.inserting_after(node):
                 call = graph.create_node("call_module", name, (node.args[0] if node.args else node.kwargs["input"],))
             node.replace_all_uses_with(call)
             graph.erase_node(node)
-            self.changes.append(Change(f"{path}.{name}".strip("."), _shown(node.target), _shown(new)))
+            self.changes.append(Change(f"{path}.{name}".strip("."), old, _shown(new)))
         rewritten = fx.GraphModule(module, graph, type(module).__name__)
         rewritten.train(module.training)
         for name in added:
