@@ -233,8 +233,8 @@ def figure(rows: Sequence[Row], subtitle: str = "") -> Any:
 
 
 def panels(rows: Sequence[Row]) -> list[str]:
-    """The names of the panels that show something of rows with figures; of none, none."""
-    if not rows:
+    """The names of the panels that show something; none where nothing was measured."""
+    if all(r["seconds"] is None for r in rows):
         return []
     sizes = {r["size"] for r in first(rows).all}
     return [name for name in PANELS if name != "scaling" or len(sizes) > 1]

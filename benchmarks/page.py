@@ -50,13 +50,9 @@ def drawings(contents: Sequence[Content]) -> dict[str, Any]:
     """The figures of all chips, by the names of their files."""
     found: dict[str, Any] = {}
     for chip, group in chips(contents).items():
-        rows = _timed(group)
+        rows = _main(_rows(group))
         found |= {f"{_slug(chip)}-{name}.png": figures.panel(name, rows) for name in figures.panels(rows)}
     return found
-
-
-def _timed(contents: Sequence[Content]) -> list[Row]:
-    return [r for r in _main(_rows(contents)) if r["seconds"] is not None]
 
 
 def _where(row: Any) -> str:
@@ -161,7 +157,7 @@ def page(contents: Sequence[Content], names: Sequence[str], plots: str) -> str:
                 "overhead": _overhead(main),
                 "networks": _networks(_rows(group, "networks")),
                 "first_calls": _first_calls(_rows(group, "first_calls")),
-                "drawings": [f"{plots}/{_slug(chip)}-{name}.png" for name in figures.panels(_timed(group))],
+                "drawings": [f"{plots}/{_slug(chip)}-{name}.png" for name in figures.panels(main)],
                 "disagreeing": sorted(
                     {
                         (r["activation"], r["backend"], r["native"])

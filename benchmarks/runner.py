@@ -347,7 +347,6 @@ class Backend:
         how = {**placed, "direction": case.direction, "mode": case.mode}
         runs: dict[str, Callable[[], Any]] = {}
         results: dict[str, list[np.ndarray]] = {}
-        reshaped = False
         why: list[str] = [made["why"]]
         for name in ("ours", "native", "naive"):
             if name in made:
@@ -356,7 +355,8 @@ class Backend:
                     once = run()
                     results[name] = [harness.values(x, step) for x in once]
                     runs[name] = run
-                    reshaped = reshaped or (name == "ours" and once[0].shape != arrays[0].shape)
+                    if name == "ours":  # it comes first
+                        reshaped = once[0].shape != arrays[0].shape
                 except Exception as error:
                     if name == "ours":
                         raise

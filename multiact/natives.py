@@ -390,6 +390,15 @@ def identify(thing: Any) -> tuple[str, list[Entry], dict[str, Any]] | None:
     return None
 
 
+def activation_of(thing: Any) -> str | None:
+    """The name of the activation that a layer, a class or a function is, ours or a framework's; None for what is none."""
+    own = getattr(thing, "activation", None)
+    if isinstance(own, Activation):
+        return own.name
+    found = identify(thing)
+    return found[1][0].activation if found else None
+
+
 def _attributes(thing: Any, names: set[str]) -> dict[str, Any]:
     """The arguments that an instance was made with, which frameworks keep under the same names."""
     return {n: getattr(thing, n) for n in names if hasattr(thing, n)}

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from .declaration import Activation
 from .errors import ParameterError
-from .natives import identify
+from .natives import activation_of, identify
 
 #: A class, a pattern of paths, a framework's function, or a predicate of path and layer.
 Key: TypeAlias = Any
@@ -75,18 +75,28 @@ class Rule:
         return activation_of(self.key) == activation
 
 
-def activation_of(thing: Any) -> str | None:
-    """The name of the activation that a layer, a class or a function is; None for what is none."""
-    own = getattr(thing, "activation", None)
-    if isinstance(own, Activation):
-        return own.name
-    found = identify(thing)
-    return found[1][0].activation if found else None
+class Surgeon:
+    """What is to be exchanged, and what has been: the part that all frameworks share."""
 
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self.changes: list[Change] = []
+        self.left: list[str] = []
 
-def first(rules: Sequence[Rule], test: Callable[[Rule], bool]) -> Rule | None:
-    """The first rule that fits."""
-    return next((rule for rule in rules if test(rule)), None)
+    def for_layer(self, path: str, layer: Any) -> Rule | None:
+        """The first rule that fits a layer."""
+        return next((r for r in self._rules if r.fits(path, layer)), None)
+
+    def for_function(self, path: str, function: Any, activation: str) -> Rule | None:
+        """The first rule that fits a function that a layer keeps."""
+        return next((r for r in self._rules if r.fits(path, function) or r.fits_call(path, activation)), None)
+
+    def for_call(self, path: str, activation: str) -> Rule | None:
+        """The first rule that fits a call of a function."""
+        return next((r for r in self._rules if r.fits_call(path, activation)), None)
+
+    def done(self, model: Any) -> Swap:
+        return Swap(model, tuple(self.changes), tuple(self.left))
 
 
 def swap(model: Any, rules: Mapping[Key, Replacement], *, rewrite: bool = False) -> Swap:

@@ -82,6 +82,21 @@ def test_one_module_at_two_places_stays_one():
     assert model[0] is model[2] and len([n for n, _ in model.named_parameters()]) == 3
 
 
+def test_a_function_that_is_kept_twice_is_exchanged_twice():
+    """It is one object, unlike what takes its place."""
+    model = nn.Sequential(Block(), Block(), Block())
+    ma.swap(model, {"2.act": "silu", F.gelu: PReLU})
+    assert type(model[0].act) is PReLU and model[0].act is not model[1].act
+    assert type(model[2].act).__name__ == "SiLU"
+
+
+def test_one_module_at_two_places_may_be_two_afterwards():
+    shared = nn.ReLU()
+    model = nn.Sequential(shared, shared)
+    ma.swap(model, {"0": "mish", "1": "gelu"})
+    assert type(model[0]) is Mish and type(model[1]) is GELU
+
+
 def test_weights_of_the_old_are_named_and_mode_device_and_dtype_taken_over():
     model = nn.Sequential(nn.Linear(2, 2), nn.PReLU(2)).double().eval()
     (change,) = ma.swap(model, {nn.PReLU: PReLU(learnable=True)})

@@ -13,8 +13,7 @@ from typing import Any
 
 import keras
 
-from multiact.declaration import Activation
-from multiact.natives import identify
+from multiact.natives import activation_of, identify
 from multiact.translation import Seen
 
 #: Under which names layers keep activation functions.
@@ -38,7 +37,7 @@ def _layer(layer: Any, path: str, seen: list[Seen], unseen: list[str], told: set
         return
     told.add(id(layer))
     where = path or layer.name
-    if isinstance(getattr(layer, "activation", None), Activation) or identify(layer) is not None:
+    if activation_of(layer) is not None:
         seen.append(Seen(where, layer, traps=_weights(layer)))
         return
     for name in ATTRIBUTES:

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import keras
 
 from multiact.errors import ParameterError
-from multiact.surgery import Change, Rule, Swap, activation_of, first, made
+from multiact.natives import activation_of
+from multiact.surgery import Change, Rule, Surgeon, Swap, made
 
 from .adapter import backend
 from .audit import ATTRIBUTES, is_model
@@ -28,24 +29,14 @@ def swap(model: Layer, rules: Sequence[Rule], rewrite: bool) -> Swap:
             f"its layers are made, or swap those of its layers that are such models."
         )
     surgeon = _Surgeon(rules)
-    new = surgeon.model(model, "")
-    return Swap(new, tuple(surgeon.changes), tuple(surgeon.left))
+    return surgeon.done(surgeon.model(model, ""))
 
 
 def _rebuildable(model: Any) -> bool:
-    return (
-        isinstance(model, keras.Sequential)
-        or type(model) is keras.src.models.functional.Functional
-        or (type(model) is keras.Model and hasattr(model, "_operations"))
-    )
+    return isinstance(model, keras.Sequential) or type(model) is keras.src.models.Functional
 
 
-class _Surgeon:
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self.rules = rules
-        self.changes: list[Change] = []
-        self.left: list[str] = []
-
+class _Surgeon(Surgeon):
     def model(self, model: Any, path: str) -> Any:
         """A copy with the weights of all layers that are kept."""
         kept: list[tuple[Any, Any]] = []
@@ -54,7 +45,7 @@ class _Surgeon:
             where = f"{path}.{layer.name}".strip(".")
             if _rebuildable(layer):
                 return self.model(layer, where)
-            rule = first(self.rules, lambda r: r.fits(where, layer))
+            rule = self.for_layer(where, layer)
             if rule is not None:
                 new = self._made(rule, layer)
                 dropped = tuple(w.name for w in layer.weights)
@@ -81,7 +72,7 @@ class _Surgeon:
         named = activation_of(value)
         if not callable(value) or named is None:
             return
-        rule = first(self.rules, lambda r: r.fits(path, value) or r.fits_call(path, named))
+        rule = self.for_function(path, value, named)
         if rule is None:
             return
         if getattr(old, "cell", None) is not None:

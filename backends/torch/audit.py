@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from multiact.declaration import Activation
-from multiact.natives import identify
+from multiact.natives import activation_of, identify
 from multiact.translation import Seen
 
 #: Methods of a Tensor that are activations, and the function that does the same.
@@ -62,7 +61,7 @@ def walk(model: torch.nn.Module) -> tuple[list[Seen], list[str]]:
     for path, module in model.named_modules():
         where = path or type(module).__name__
         seen.append(Seen(where, module, traps=tuple(_shapes(module))))
-        if isinstance(getattr(module, "activation", None), Activation) or identify(module) is not None:
+        if activation_of(module) is not None:
             continue  # its forward is what was just said
         for name, value in vars(module).items():
             if callable(value) and not isinstance(value, torch.nn.Module) and identify(value) is not None:
@@ -89,14 +88,21 @@ class Tracer(fx.Tracer):
         return True
 
 
-def _forward(module: torch.nn.Module, where: str, path: str, seen: list[Seen], unseen: list[str]) -> None:
-    """The functions that forward calls, and which submodules are the gate of a gated unit there."""
+def graph_of(module: torch.nn.Module, where: str, unseen: list[str]) -> fx.Graph | None:
+    """What one forward calls; where it cannot be traced None, and the reason is added."""
     try:
-        graph = Tracer().trace(module)
+        return Tracer().trace(module)
     except Exception as error:  # noqa: BLE001 - whatever a forward does when its input is not an array
         said = str(error).strip().splitlines()
         reason = f"{type(error).__name__}: {said[0] if said else ''}"[:160]
         unseen.append(f"functions called in forward of {where}: torch.fx cannot trace it ({reason})")
+        return None
+
+
+def _forward(module: torch.nn.Module, where: str, path: str, seen: list[Seen], unseen: list[str]) -> None:
+    """The functions that forward calls, and which submodules are the gate of a gated unit there."""
+    graph = graph_of(module, where, unseen)
+    if graph is None:
         return
     owners = dict(module.named_modules())
     for node in graph.nodes:

@@ -44,6 +44,11 @@ def _hard_sigmoid_backward(grad: Tensor, x: Tensor) -> Tensor | None:
     return None if x.dtype == torch.float64 else _nan_where(x, torch.ops.aten.hardsigmoid_backward(grad, x))
 
 
+def _gated(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor | None]:
+    """The value times `function` of the gate, for a value that does not broadcast."""
+    return lambda value, gate: function(gate).mul_(value) if value.shape == gate.shape else None
+
+
 def _nan_where(x: Tensor, gradient: Tensor) -> Tensor:
     return gradient.add_(x.clamp(-1, 1), alpha=0)  # 0 times NaN, which takes a fifth of the time of a mask
 
@@ -75,14 +80,14 @@ NATIVE: dict[str, tuple[Callable[..., Tensor | None], tuple[str, ...]]] = {
     "bilinear": (torch.mul, ALL),
     "cosine": (torch.cos, ALL),
     "exponential": (torch.exp, ALL),
-    "glu": (lambda value, gate: torch.sigmoid(gate).mul_(value) if value.shape == gate.shape else None, WIDE),
+    "glu": (_gated(torch.sigmoid), WIDE),
     "hard_shrink": (_numbers(F.hardshrink), ALL),
     "hard_sigmoid": (_at(F.hardsigmoid, 6.0, 0.5), ALL),
     "hard_tanh": (_numbers(F.hardtanh), ALL),
     "leaky_relu": (_numbers(F.leaky_relu), ALL),
     "log_sigmoid": (F.logsigmoid, ALL),
     "prelu": (_numbers(F.leaky_relu), ALL),
-    "reglu": (lambda value, gate: F.relu(gate).mul_(value) if value.shape == gate.shape else None, ALL),
+    "reglu": (_gated(F.relu), ALL),
     "relu": (F.relu, ALL),
     "relu6": (F.relu6, ALL),
     "relu_squared": (lambda x: F.relu(x).square_(), ALL),

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import torch
 from torch import fx
 
-from multiact.natives import table
-from multiact.surgery import Change, Rule, Swap, activation_of, first, made
+from multiact.natives import activation_of, table
+from multiact.surgery import Change, Rule, Surgeon, Swap, made
 
 from .adapter import backend
-from .audit import Tracer, call_of, is_model
+from .audit import Tracer, call_of, graph_of, is_model
 
 __all__ = ["is_model", "swap"]
 
@@ -26,29 +26,31 @@ def swap(model: Module, rules: Sequence[Rule], rewrite: bool) -> Swap:
     surgeon.layers()
     surgeon.functions()
     surgeon.calls(rewrite)
-    return Swap(surgeon.model, tuple(surgeon.changes), tuple(surgeon.left))
+    return surgeon.done(surgeon.model)
 
 
-class _Surgeon:
+class _Surgeon(Surgeon):
     def __init__(self, model: Module, rules: Sequence[Rule]) -> None:
-        self.model, self.rules = model, rules
-        self.changes: list[Change] = []
-        self.left: list[str] = []
-        self._made: dict[int, tuple[Any, Module]] = {}
+        super().__init__(rules)
+        self.model = model
         self._done: set[str] = set()
 
     def layers(self) -> None:
-        """Modules; one that stands at several places has one replacement."""
+        """Modules; one that stands at several places has one replacement for each rule."""
+        known: dict[tuple[Module, int], Module] = {}
         for path, module in list(self.model.named_modules(remove_duplicate=False)):
             if self._below(path):
                 continue
-            rule = first(self.rules, lambda r, p=path, m=module: r.fits(p, m))  # type: ignore[misc]
-            if rule is not None:
-                self._put(path, self._replacement(rule, module))
-                dropped = tuple(name for name, _ in module.named_parameters())
-                self.changes.append(
-                    Change(path or "the model", _shown(module), _shown(self._made[id(module)][1]), dropped)
-                )
+            rule = self.for_layer(path, module)
+            if rule is None:
+                continue
+            key = (module, id(rule))
+            if key not in known:
+                known[key] = self._fresh(rule, module)
+            new = known[key]
+            self._put(path, new)
+            dropped = tuple(name for name, _ in module.named_parameters())
+            self.changes.append(Change(path or "the model", _shown(module), _shown(new), dropped))
 
     def functions(self) -> None:
         """Functions that Modules keep, such as the activation of torch.nn.TransformerEncoderLayer."""
@@ -60,10 +62,10 @@ class _Surgeon:
                 if not callable(value) or isinstance(value, torch.nn.Module) or named is None:
                     continue
                 where = f"{path}.{name}".strip(".")
-                rule = self._first(where, value, named)
+                rule = self.for_function(where, value, named)
                 if rule is None:
                     continue
-                new = self._replacement(rule, value)
+                new = self._fresh(rule, value)
                 setattr(module, name, new)
                 if hasattr(module, f"{name}_relu_or_gelu"):  # lets torch's encoder layer take a kernel of its own
                     setattr(module, f"{name}_relu_or_gelu", 0)
@@ -76,14 +78,10 @@ class _Surgeon:
             if ours or type(module).__module__.startswith("torch.nn"):
                 continue
             where = path or type(module).__name__
-            try:
-                graph = Tracer().trace(module)
-            except Exception as error:  # noqa: BLE001 - whatever a forward does when its input is not an array
-                said = str(error).strip().splitlines()
-                reason = f"{type(error).__name__}: {said[0] if said else ''}"[:160]
-                self.left.append(f"functions called in forward of {where}: torch.fx cannot trace it ({reason})")
+            graph = graph_of(module, where, self.left)
+            if graph is None:
                 continue
-            found = [(node, rule) for node in graph.nodes for rule in self._meant(path, node)]
+            found = [(node, rule) for node in graph.nodes if (rule := self._meant(path, node)) is not None]
             if not found:
                 continue
             why = _obstacle(module, graph) if rewrite else "rewrite=True replaces it"
@@ -92,15 +90,10 @@ class _Surgeon:
             else:
                 self._rewrite(path, module, graph, found)
 
-    def _meant(self, path: str, node: fx.Node) -> Iterator[Rule]:
+    def _meant(self, path: str, node: fx.Node) -> Rule | None:
         call = call_of(node)
-        if call is None:
-            return
-        activation = next((e.activation for e in table("torch") if e.spelling == call[0]), None)
-        where = f"{path}.{node.name}".strip(".")
-        rule = first(self.rules, lambda r: activation is not None and r.fits_call(where, activation))
-        if rule is not None:
-            yield rule
+        activation = next((e.activation for e in table("torch") if call is not None and e.spelling == call[0]), None)
+        return None if activation is None else self.for_call(f"{path}.{node.name}".strip("."), activation)
 
     def _rewrite(self, path: str, module: Module, graph: fx.Graph, found: Sequence[tuple[fx.Node, Rule]]) -> None:
         added = []
@@ -123,15 +116,6 @@ class _Surgeon:
         for name in added:
             delattr(module, name)
         self._put(path, rewritten)
-
-    def _first(self, path: str, function: Any, activation: str) -> Rule | None:
-        """The rule for a function that is kept."""
-        return first(self.rules, lambda r: r.fits(path, function) or r.fits_call(path, activation))
-
-    def _replacement(self, rule: Rule, old: Any) -> Module:
-        if id(old) not in self._made:
-            self._made[id(old)] = (old, self._fresh(rule, old))  # with the old one, so that its id stays its own
-        return self._made[id(old)][1]
 
     def _fresh(self, rule: Rule, old: Any) -> Module:
         new: Module = made(rule.replacement, old, Module, backend, copy.deepcopy)
