@@ -6,8 +6,9 @@ slope at a tie in each framework: such formulas give right values and wrong grad
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,18 @@ from multiact.declaration import Activation, Elementwise
 from multiact.protocols import Harness
 
 from . import oracle
+from .points import ROW
+
+Evaluate = Callable[..., Any]
 
 #: Where exponentials vanish, overflow in float64 and beyond; kinks come to them.
 POINTS = (0.0, 1e-8, 0.3, 1.0, 2.5, 7.0, 30.0, 150.0, 1e6, 1e20)
 #: Gradients that are built from right pieces are not always accurate: only wrong ones are found.
 RELATIVE, ABSOLUTE = 1e-6, 1e-12
+#: Beyond it third derivatives are 0 or oscillate, and nearer to a kink they are those of the other side.
+FAR, NEAR = 1e3, 1e-6
+#: Of finite differences.
+STEP = 1e-5
 
 
 @dataclass(frozen=True)
@@ -82,3 +90,53 @@ def wrong(
         near = np.isnan(truth) | (np.abs(got - truth) <= RELATIVE * np.abs(truth) + ABSOLUTE)
     bad = ~large & (np.isnan(got) | ~near)
     return [Wrong(float(x[i]), float(got[i]), float(truth[i])) for i in np.flatnonzero(bad)]
+
+
+def higher(evaluate: Evaluate, subject: Any, call: Any, order: int, device: str) -> tuple[list[Wrong], int]:
+    """Where a derivative above the second is wrong, in float64, away from kinks, and at how many points that was asked.
+
+    Along an axis finite differences of the derivative of one order less take the place of the truth.
+    """
+    parameters = dict(subject.parameters)
+    settings: dict[str, Any] = {"dtype": "float64", "device": device}
+    if subject.activation.kind == "axiswise":
+        return _along_axis(evaluate, subject, call, order, settings)
+    kinks = np.asarray(subject.activation.kinks_at(parameters), dtype=np.float64)
+    x = points(())
+    x = x[np.abs(x) < FAR]
+    if kinks.size:
+        x = x[np.abs(x[:, None] - kinks).min(axis=1) > NEAR]
+    inputs = {n: np.full_like(x, v) for n, v in parameters.items()}
+    gated = subject.activation.kind == "gated"
+    inputs = ({"value": np.full_like(x, 1.5)} if gated else {}) | {"x": x} | inputs
+    wrt = ("x",) * order
+    truth, _ = oracle.derivatives(subject.activation.definition, inputs, [wrt])[wrt]
+    arrays = [inputs["x" if n == "gate" else n] for n in subject.names]
+    at = subject.names.index("gate" if gated else "x")
+    with np.errstate(all="ignore"):
+        got = evaluate(call, arrays, wrt=(at,) * order, **settings).values.ravel()
+    bad = ~(np.abs(got - truth) <= RELATIVE * np.abs(truth) + ABSOLUTE) & ~np.isnan(truth)
+    return [Wrong(float(x[i]), float(got[i]), float(truth[i])) for i in np.flatnonzero(bad)], x.size
+
+
+def _along_axis(
+    evaluate: Evaluate, subject: Any, call: Any, order: int, settings: dict[str, Any]
+) -> tuple[list[Wrong], int]:
+    random = np.random.default_rng(31)
+    function = subject.activation.function
+    options = {o.name: o.default for o in subject.activation.options if not o.variants}
+    trailing = (1,) * (-1 - function.axis(options))
+    out = function.output_shape((ROW, *trailing), options)[0]
+    x, *tangents = (random.normal(size=(5, ROW, *trailing)) for _ in range(order))
+    cotangent = random.normal(size=(5, out, *trailing))
+
+    def below(shift: float) -> np.ndarray:
+        given = [cotangent, *tangents[: order - 2]]
+        found = evaluate(call, [x + shift * tangents[-1]], wrt=(0,) * (order - 1), directions=given, **settings)
+        return np.asarray(found.values)
+
+    directions = [cotangent, *tangents]
+    got = np.asarray(evaluate(call, [x], wrt=(0,) * order, directions=directions, **settings).values)
+    wanted = (below(STEP) - below(-STEP)) / (2 * STEP)
+    bad = ~(np.abs(got - wanted) <= 1e-5 * np.maximum(1.0, np.abs(wanted)))
+    return [Wrong(float(x[i]), float(got[i]), float(wanted[i])) for i in zip(*np.nonzero(bad))], got.size

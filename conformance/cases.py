@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from multiact.capabilities import Capability, capabilities
 from multiact.declaration import Activation, Axiswise
 from multiact.protocols import BatchCompiler, Harness
 from multiact.registry import GATE_SIDES, get
@@ -42,6 +43,8 @@ SAMPLED = 9
 MANY = 6
 #: Modes that are run only when they are asked for: compiled kernels of eager mode, which take seconds each to build.
 ON_REQUEST = ("kernels",)
+#: What stands for every entry of the tables of capabilities, and the other modes beside them.
+CAPABILITIES = "capabilities"
 UNUSUAL_DTYPES = ("float32", "bfloat16")
 
 
@@ -141,6 +144,7 @@ class Case:
     dtype: str
     device: str = "cpu"
     peer: Peer | None = None
+    capability: Capability | None = None
 
     @property
     def wrt(self) -> tuple[int, ...]:
@@ -290,7 +294,8 @@ def cases(
     ----------
     harness : of the backend.
     dtypes, modes : those asked for; of them the ones the harness has are run. None means all modes but those `ON_REQUEST` and
-        "autodiff", which differentiates the formulas by the framework alone, in float64.
+        "autodiff", which differentiates the formulas by the framework alone, in float64, and the `capabilities` of the
+        backend. "capabilities" stands for these and the modes of the harness, with the usual parameters, at some points.
     native : the framework's own activations in place of ours.
     effort : "full" is every dtype in every mode. "usual" has all four in eager and reverse mode. In the others, where the same
         formulas are run once more, it has float32, bfloat16 and for second derivatives float64. One activation in `SAMPLED`
@@ -300,7 +305,10 @@ def cases(
         compiled mode (Keras: the first two; where the compiler is a `BatchCompiler`, one activation in `SAMPLED` in the
         last), and the value in bfloat16.
     """
-    found = []
+    found: list[Case] = []
+    everything = modes is not None and CAPABILITIES in modes
+    if everything:
+        modes = [m for m in (*harness.modes, *capabilities(harness.name)) if m not in ON_REQUEST]
     only = "reverse" not in harness.modes
     layers = harness.name.startswith("keras-")
     hurried = effort == "quick" and modes is None
@@ -315,7 +323,7 @@ def cases(
         else:
             pairs = [(s, None) for s in subjects(activation, effort)]
         for subject, peer in pairs:
-            plan = _orders(subject, effort)
+            plan = _orders(subject, "usual" if everything else effort)
             if layers and subject.form == "arrays" and not subject.default:
                 continue  # a Layer takes numbers; arrays go to the function of the framework below
             for mode in harness.modes:
@@ -333,11 +341,42 @@ def cases(
                         short = subject.few and FORMATS[dtype].half  # of these the value alone, once
                         tested = orders if not short else [o for o in orders if o == 0 and mode == "eager"]
                         found += [Case(subject, mode, order, dtype, device, peer) for order in tested]
+            asked = [c for c in capabilities(harness.name).values() if c.name in (modes or ())]
+            found += _of_capabilities(subject, peer, asked, dtypes, device)
             by_framework = modes is not None and "autodiff" in modes and not only and not layers and peer is None
             if by_framework and subject.form == "plain" and activation.kind == "pointwise":
                 names = autodiff.orders(activation)
                 found += [Case(subject, "autodiff", name, "float64", device) for name in names]
     return found
+
+
+def _of_capabilities(
+    subject: Subject, peer: Peer | None, asked: Sequence[Capability], dtypes: Sequence[str], device: str
+) -> list[Case]:
+    """Cases of an activation with its usual parameters, at some of the points."""
+    found: list[Case] = []
+    if not subject.default or subject.form not in ("plain", "arrays"):
+        return found
+    subject = replace(subject, thin=True, few=True)
+    for capability in asked:
+        if subject.activation.kind not in capability.kinds or capability.layers and peer is not None:
+            continue
+        for order in _orders_of(subject, capability):
+            higher = isinstance(order, int) and order > 2
+            for dtype in ("float64",) if higher else capability.dtypes:
+                short = FORMATS[dtype].half and order != 0  # of 16 bits the truth of the value alone is prepared
+                if dtype in dtypes and not short:
+                    found.append(Case(subject, capability.name, order, dtype, device, peer, capability))
+    return found
+
+
+def _orders_of(subject: Subject, capability: Capability) -> list[Order]:
+    if subject.form == "arrays":
+        names = [n for n, _ in subject.parameters if n not in _vectors(subject)]
+        few = names if len(names) <= MANY else [names[0], names[-1]]
+        return list(few) if "parameters" in capability.orders else []
+    orders = [o for o in capability.orders if isinstance(o, int)]
+    return [*orders, *(["value"] if 1 in orders and subject.activation.kind == "gated" else [])]
 
 
 def native_subjects(harness: Harness, activation: Activation) -> list[tuple[Subject, Peer | None]]:

@@ -51,7 +51,7 @@ def _fingerprint(activation: Activation, backend: str) -> str | None:
         room = importlib.util.find_spec(f"multiact.backends.{framework}")
         if room is None or room.submodule_search_locations is None:
             return None
-        files |= {file for folder in room.submodule_search_locations for file in Path(folder).glob("*.py")}
+        files |= {file for folder in room.submodule_search_locations for file in Path(folder).glob("*.[pt][yo]*")}
     written = fingerprint.files(activation.function)
     if written is None:
         return None

@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +25,7 @@ import cpuinfo
 import numpy as np
 
 import multiact
+from multiact import capabilities
 from multiact.declaration import DTYPES, Budget
 from multiact.dispatch import BUILTIN, backend_names, installed, require
 from multiact.errors import BackendNotAvailableError, MultiactError, ParameterError
@@ -40,7 +41,18 @@ from .cases import Case, Order
 from .kept import Kept
 from .points import FORMATS
 
-MODES = ("eager", "compiled", "xla", "vmapped", "reverse", "forward", "second", *catalogue.ON_REQUEST, "autodiff")
+MODES = (
+    "eager",
+    "compiled",
+    "xla",
+    "vmapped",
+    "reverse",
+    "forward",
+    "second",
+    *catalogue.ON_REQUEST,
+    "autodiff",
+    catalogue.CAPABILITIES,
+)
 #: How many functions a `BatchCompiler` compiles at once.
 BATCH = 12
 #: How many places are listed where a case is wrong.
@@ -139,6 +151,10 @@ def request(
     RequestError : a dtype or mode does not exist.
     BackendNotAvailableError : a backend does not exist, or its framework is not installed.
     UnknownActivationError : an activation does not exist.
+
+    Notes
+    -----
+    With a capability among the modes the effort is "quick": what it can break is not a matter of more points.
     """
     known = (*BACKENDS, "keras", *(n for n in backend_names() if n not in BUILTIN), *(peers() if native else ()))
     for name in backends:
@@ -155,10 +171,13 @@ def request(
                 raise BackendNotAvailableError(f"{name} is not installed. Install it with: pip install {name}")
     if not backends:
         backends = [n for n in known if n != "keras" and all(map(_present, needed(n)))]
-    for given, accepted, what in ((dtypes, DTYPES, "dtype"), (modes, MODES, "mode")):
+    ways = dict.fromkeys(m for b in (*BACKENDS, *backend_names()) for m in capabilities.capabilities(b))
+    for given, accepted, what in ((dtypes, DTYPES, "dtype"), (modes, tuple(dict.fromkeys([*MODES, *ways])), "mode")):
         for name in given:
             if name not in accepted:
                 raise RequestError(f"no {what} is named {name!r}. There are: {', '.join(accepted)}.")
+    if any(m in ways or m == catalogue.CAPABILITIES for m in modes):
+        effort = "quick"
     chosen = dict.fromkeys(b for name in backends for b in expand(name))
     return Request(
         tuple(chosen),
@@ -224,12 +243,18 @@ def _worst(place: Mapping[str, Any]) -> dict[str, Any]:
     return {"worst_at": place["at"], "got": place["got"], "wanted": place["wanted"]}
 
 
+def _evaluator(harness: Harness, case: Case) -> Callable[..., Any]:
+    if case.capability is None:
+        return partial(harness.evaluate, mode=case.mode)
+    return capabilities.evaluator(harness.name, case.capability.name)
+
+
 def run_case(harness: Harness, case: Case) -> Row:
     """Evaluate and judge one case. Whatever goes wrong becomes a failing row with the reason."""
     started = time.perf_counter()
     activation, fmt = case.subject.activation, FORMATS[case.dtype]
     degree = _degree(case.order) if case.mode != "autodiff" else 0
-    usual, own = Budget().order(degree), activation.budget.order(degree)
+    usual, own = (budget.order(min(degree, 2)) for budget in (Budget(), activation.budget))
     identity: dict[str, Any] = {
         "activation": activation.name,
         "setting": case.peer.title if case.peer else case.subject.setting,
@@ -257,21 +282,30 @@ def run_case(harness: Harness, case: Case) -> Row:
             seconds=seconds,
         )
 
+    def by_framework(wrong: Sequence[autodiff.Wrong], points: int, what: str) -> Row:
+        reason = known_reason(case, harness.name) if wrong else ""
+        row = without_figures(
+            "known" if reason else "fail" if wrong else "pass", reason or (what if wrong else ""), points
+        )
+        places = [{"at": w.at, "got": _number(w.got), "wanted": _number(w.wanted)} for w in wrong[:FAULTS]]
+        faults = [{"from": p["at"], "to": p["at"], "points": 1, **p, "error": "inf"} for p in places]
+        return replace(row, faults=faults, **(_worst(places[0]) if wrong else {}))
+
     try:
         if case.mode == "autodiff":
             x = autodiff.points(activation.kinks_at(dict(case.subject.parameters)))
             wrong = autodiff.wrong(harness, activation, str(case.order), dict(case.subject.parameters), x, case.device)
-            row = without_figures("fail" if wrong else "pass", AUTODIFF if wrong else "", x.size)
-            places = [{"at": w.at, "got": _number(w.got), "wanted": _number(w.wanted)} for w in wrong[:FAULTS]]
-            faults = [{"from": p["at"], "to": p["at"], "points": 1, **p, "error": "inf"} for p in places]
-            return replace(row, faults=faults, **(_worst(places[0]) if wrong else {}))
-        data = catalogue.data(case)
+            return by_framework(wrong, x.size, AUTODIFF)
         call = case.peer or case.subject.call(harness)
-        result = harness.evaluate(
+        evaluate = _evaluator(harness, case)
+        if degree > 2:
+            wrong, points = autodiff.higher(evaluate, case.subject, call, degree, case.device)
+            return by_framework(wrong, points, f"the derivative of order {degree} is wrong")
+        data = catalogue.data(case)
+        result = evaluate(
             call,
             data.arrays,
             wrt=case.wrt,
-            mode=case.mode,
             dtype=case.dtype,
             device=case.device,
             directions=data.directions,
@@ -460,7 +494,7 @@ def worker(name: str, asked: Request, channel: Any, log: str) -> None:
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")
     try:
         asked.declare()
-        harness = load_harness(name)
+        harness = load_harness(name, capable=asked.modes is not None)
         plan = backend_cases(harness, asked)
     except MultiactError as error:
         channel.send(("refused", str(error)))

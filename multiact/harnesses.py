@@ -6,6 +6,7 @@ import importlib
 import os
 from typing import cast
 
+from . import capabilities
 from .dispatch import BUILTIN, backend, installed, require
 from .natives import frameworks
 from .protocols import Harness
@@ -32,18 +33,25 @@ def device_of(harness: Harness, device: str) -> str | None:
     return next((d for d in DEVICES.get(device, (device,)) if d in harness.devices()), None)
 
 
-def load(name: str) -> Harness:
+def load(name: str, capable: bool = False) -> Harness:
     """The harness of a backend, in this process. For Keras the process must not have loaded it on another framework.
+
+    Parameters
+    ----------
+    capable : import what evaluates its `multiact.capabilities` too.
 
     Raises
     ------
     BackendNotAvailableError : there is no such backend, or its framework is not installed.
     """
+    called = name
     if name.startswith("keras-"):
         os.environ["KERAS_BACKEND"] = name.removeprefix("keras-")
         name = "keras"
     if name in BUILTIN:
         require(name)
+    if capable:
+        capabilities.load(called)
     if name in BUILTIN or name in frameworks():
         return cast(Harness, importlib.import_module(f"multiact.backends.{name}.harness").harness)
     module = type(backend(name)).__module__.rpartition(".")[0]

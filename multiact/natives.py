@@ -150,15 +150,16 @@ class Entry:
 # The tables
 
 
-def _folder() -> str:
+def folder() -> str:
+    """Where the backends lie on disk."""
     return os.path.dirname(cast(str, importlib.import_module(f"{__package__}.backends").__file__))
 
 
 @lru_cache(maxsize=1)
 def frameworks() -> tuple[str, ...]:
     """The names of all frameworks with a table."""
-    folder = _folder()
-    found = {name for name in os.listdir(folder) if os.path.isfile(os.path.join(folder, name, "natives.py"))}
+    here = folder()
+    found = {name for name in os.listdir(here) if os.path.isfile(os.path.join(here, name, "natives.py"))}
     return (*(n for n in FIRST if n in found), *sorted(found - set(FIRST)))
 
 
@@ -182,7 +183,7 @@ def room(framework: str) -> Any:
     name = f"{__package__}.backends.{framework}.natives"
     if name in sys.modules:
         return sys.modules[name]
-    specification = importlib.util.spec_from_file_location(name, os.path.join(_folder(), framework, "natives.py"))
+    specification = importlib.util.spec_from_file_location(name, os.path.join(folder(), framework, "natives.py"))
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
