@@ -7,9 +7,11 @@ import importlib
 import inspect
 import keyword
 import re
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from types import CodeType
 from typing import Any, cast
 
 from .declaration import (
@@ -29,6 +31,8 @@ from .errors import DefinitionError, UnknownActivationError
 _activations: dict[str, Activation] = {}
 _aliases: dict[str, str] = {}
 _gated_forms: dict[tuple[Activation, str], Activation] = {}
+#: In which run of which module an activation was declared.
+_runs: dict[Activation, tuple[str, CodeType]] = {}
 _lock = threading.RLock()
 _loaded = False
 
@@ -50,13 +54,30 @@ def _load_catalog() -> None:
             _loaded = True
 
 
+def _run() -> tuple[str, CodeType] | None:
+    """The module that is being executed and declares an activation, and its code; None when a function declares it."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    outermost = frame.f_code.co_name == "<module>" or frame.f_code.co_name.startswith("<cell line")
+    return (frame.f_globals.get("__name__", ""), frame.f_code) if outermost else None
+
+
 def register(activation: Activation) -> Activation:
-    """Make an activation available under its name and aliases; a name that is taken raises `DefinitionError`."""
+    """Make an activation available under its name and aliases; a name that is taken raises `DefinitionError`.
+
+    A module that is executed again, by importlib.reload or as a cell of a notebook, replaces what it has declared before.
+    """
     if not activation.name.isidentifier() or keyword.iskeyword(activation.name) or activation.name.startswith("_"):
         raise DefinitionError(f"{activation.name!r} cannot be a name: give a lower-case Python identifier.")
     if activation.class_name.islower():
         raise DefinitionError(f"{activation.class_name!r} cannot be a class name: give one with a capital letter.")
+    run = _run()
     with _lock:
+        before = _activations.get(activation.name)
+        module, code = _runs.get(before, (None, None)) if before is not None else (None, None)
+        if run is not None and run[0] == module and run[1] is not code:
+            unregister(activation.name)
         for name in (activation.name, *activation.aliases):
             if name in _activations or name in _aliases:
                 owner = _aliases.get(name, name)
@@ -65,6 +86,8 @@ def register(activation: Activation) -> Activation:
                     f"multiact.registry.unregister({owner!r})."
                 )
         _activations[activation.name] = activation
+        if run is not None:
+            _runs[activation] = run
         _aliases.update(dict.fromkeys(activation.aliases, activation.name))
     for listener in listeners:
         listener(activation)
@@ -75,6 +98,7 @@ def unregister(name: str) -> None:
     """Remove an activation and its aliases, for tests and interactive work."""
     with _lock:
         activation = _activations.pop(get(name).name)
+        _runs.pop(activation, None)
         for alias in activation.aliases:
             _aliases.pop(alias, None)
 
@@ -400,7 +424,7 @@ def define(
 
     Raises
     ------
-    DefinitionError : the name is taken or no name, the derivative in x is missing, or a formula does not take the parameters
+    DefinitionError : the name is taken, but by an earlier run of the same module or notebook, or no name, the derivative in x is missing, or a formula does not take the parameters
         that are declared.
 
     Examples
