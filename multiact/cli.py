@@ -22,6 +22,10 @@ ELSEWHERE = {
         "Compare every activation on every backend with a rigorous reference.",
     ),
     "accuracy": ("multiact.conformance.accuracy:accuracy", "Publish the figures of conformance reports, or check one."),
+    "capabilities": (
+        "multiact.conformance.matrix:command",
+        "Publish which activations survive what: transforms, export, sharding, saving.",
+    ),
     "check": (
         "multiact.conformance.check:check",
         "Check activations of your own, declared in a Python file, before they are trusted.",
