@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -35,3 +39,22 @@ def progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
                 told = line
 
         yield advance
+
+
+def track(items: Iterable[T], total: int | None, most: int | None, what: str, shown: bool | None = None) -> Iterator[T]:
+    """The items, at most so many of them, with a bar on stderr that says how far they have come.
+
+    Parameters
+    ----------
+    total : how many there are, if that is known.
+    shown : None for where there are several and stderr is a terminal.
+    """
+    if most is not None:
+        items, total = itertools.islice(items, most), most if total is None else min(total, most)
+    if not (sys.stderr.isatty() and total != 1 if shown is None else shown):
+        yield from items
+        return
+    from rich import progress
+    from rich.console import Console
+
+    yield from progress.track(items, description=what, total=total, console=Console(stderr=True), transient=True)

@@ -1,0 +1,75 @@
+"""Results as tables and drawings."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import MultiactError
+from ..files import replacing
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+#: Of drawings, by their endings.
+FORMATS = (".png", ".svg", ".pdf")
+
+
+class Shown:
+    """A result that prints itself as a table."""
+
+    def table(self) -> Table:
+        """A rich.table.Table."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return rendered(self.table())
+
+
+def rendered(*parts: Any) -> str:
+    """What rich makes of tables and lines, as text."""
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=120)
+    for part in parts:
+        console.print(part)
+    return console.file.getvalue().rstrip()  # type: ignore[attr-defined, no-any-return]
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()) -> Table:
+    """The first column and the last are text, the others numbers."""
+    from rich import box
+    from rich.table import Table
+
+    found = Table(title=title, header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, name in enumerate(columns):
+        found.add_column(name, justify="left" if i in (0, len(columns) - 1) else "right")
+    for i, row in enumerate(rows):
+        found.add_row(*row, style=styles[i] if styles else "")
+    return found
+
+
+def draw(path: str | Path, make: Callable[[Any], None], size: tuple[float, float]) -> Path:
+    """Draw a figure and write it to a file, first under a temporary name.
+
+    Raises
+    ------
+    MultiactError : matplotlib is not installed, or the ending of the file is none of `FORMATS`.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MultiactError(
+            "plots need matplotlib, which is not installed. Install it with: pip install 'multiact[plot]'"
+        )
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise MultiactError(f"a plot is written as {', '.join(FORMATS)}. Received: {path.name}.")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    make(figure)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:], dpi=120)
+    return path
