@@ -358,3 +358,79 @@ def test_patterns_and_drawings(tmp_path):
 def test_errors(model, data, said):
     with pytest.raises(ma.ParameterError, match=said):
         diagnostics.dead_neurons(model, data)
+
+
+def network(*, residual=False):
+    """Convolutions, normalisation, pooling and linear layers, with units that never respond in each."""
+    torch.manual_seed(1)
+    first, second = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 6, 3, padding=1)
+    model = nn.Sequential(
+        first,
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        second,
+        nn.PReLU(6),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(96, 10),
+        nn.ReLU(),
+        nn.Linear(10, 3),
+    ).eval()
+    model[1].bias.data[[2, 5, 6]] = -50.0
+    second.weight.data[4] = 0.0
+    second.bias.data[4] = 0.0
+    model[8].bias.data[:3] = -50.0
+    return model
+
+
+def test_a_pruned_model_gives_the_same_outputs():
+    model, x = network(), images(128)[0]
+    before = state(model)
+    found = diagnostics.prune(model, x)
+    assert {path: gone.tolist() for path, gone in found.removed.items()} == {"0": [2, 5, 6], "4": [4], "8": [0, 1, 2]}
+    assert found.units == {"0": 8, "4": 6, "8": 10} and found.left == ()
+    torch.testing.assert_close(found.model(x), model(x), rtol=1e-5, atol=1e-6)
+    smaller = found.model
+    assert (smaller[0].out_channels, smaller[1].num_features, smaller[4].in_channels, smaller[5].num_parameters) == (
+        5,
+        5,
+        5,
+        5,
+    )
+    assert (smaller[8].in_features, smaller[8].out_features, smaller[10].in_features) == (80, 7, 7)
+    assert found.before == sum(p.numel() for p in model.parameters())
+    assert found.parameters == sum(p.numel() for p in smaller.parameters()) < found.before
+    assert f"{found.before} parameters before" in str(found)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    smaller.train()(x).sum().backward()  # it can be trained on
+    assert diagnostics.prune(found.model.eval(), x).removed == {}
+
+
+def test_units_that_feed_a_residual_connection_are_left_and_told():
+    model = with_bias(drawn(Residual(depth=2)), -50.0).eval()
+    x = images(64)[0]
+    found = diagnostics.prune(model, x)
+    assert set(found.removed) == {"blocks.0.first", "blocks.1.first"}
+    assert found.model.blocks[0].first.out_channels == 1 and len(found.removed["blocks.0.first"]) == 11
+    torch.testing.assert_close(found.model(x), model(x), rtol=1e-5, atol=1e-6)
+    model.stem.weight.data[3] = 0.0
+    model.stem.bias.data[3] = -1.0
+    again = diagnostics.prune(model, x)
+    assert any("stem: 1 units never respond; the result of relu is used 2 times" in line for line in again.left)
+    torch.testing.assert_close(again.model(x), model(x), rtol=1e-5, atol=1e-6)
+
+
+def test_pruning_refuses_what_it_cannot_trace():
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.act, self.b = nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.b(self.act(self.a(x))) if x.sum() > 0 else x
+
+    model = Branches()
+    model.a.bias.data.fill_(-100.0)
+    with pytest.raises(ma.ParameterError, match="torch.fx cannot trace it"):
+        diagnostics.prune(model, torch.ones(4, 2))

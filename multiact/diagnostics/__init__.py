@@ -13,6 +13,7 @@ from .flow import GradientFlow, gradient_flow
 from .monitoring import Monitor
 from .neurons import Neurons, dead_neurons
 from .patterns import Patterns, activation_patterns
+from .pruning import Pruned, prune
 from .reporting import Finding, Report, report
 
 __all__ = [
@@ -21,9 +22,11 @@ __all__ = [
     "Monitor",
     "Neurons",
     "Patterns",
+    "Pruned",
     "Report",
     "activation_patterns",
     "dead_neurons",
     "gradient_flow",
+    "prune",
     "report",
 ]

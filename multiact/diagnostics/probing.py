@@ -105,22 +105,31 @@ class Probe(Protocol):
         ...
 
 
-def probe(model: Any) -> Probe:
-    """A model of any framework, to be looked into.
+def framework_of(model: Any) -> str:
+    """The framework of a model.
 
     Raises
     ------
     ParameterError : it is no model of a framework that is imported.
     """
     for framework in FRAMEWORKS:
-        if framework in sys.modules:
-            room = importlib.import_module(f"multiact.backends.{framework}.diagnostics")
-            if room.is_model(model):
-                return room.probe(model)  # type: ignore[no-any-return]
+        if framework in sys.modules and room(framework).is_model(model):
+            return framework
     raise ParameterError(
         f"diagnostics expect a torch.nn.Module, a Keras model or a flax.nnx.Module. "
         f"Received: {type(model).__module__}.{type(model).__qualname__}."
     )
+
+
+def room(framework: str, what: str = "diagnostics") -> Any:
+    """What a framework's folder has for this."""
+    return importlib.import_module(f"multiact.backends.{framework}.{what}")
+
+
+def probe(model: Any) -> Probe:
+    """A model of any framework, to be looked into."""
+    found: Probe = room(framework_of(model)).probe(model)
+    return found
 
 
 #: Of arrays that are given as a whole.

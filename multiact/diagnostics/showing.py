@@ -44,7 +44,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], sty
     from rich import box
     from rich.table import Table
 
-    found = Table(title=title, header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    found = Table(title=title, header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, min_width=len(title))
     for i, name in enumerate(columns):
         found.add_column(name, justify="left" if i in (0, len(columns) - 1) else "right")
     for i, row in enumerate(rows):
