@@ -73,10 +73,9 @@ def _operators() -> None:
         make = _made(f"{{0}} {sign} {{1}}", bool)
         setattr(Expression, f"__{name}__", lambda a, b, make=make: make(a, b))
         setattr(Expression, f"__r{name}__", lambda a, b, make=make: make(b, a))
-    for name, template in {"neg": "-{0}", "abs": "Math.abs({0})", "pow": "Math.pow({0}, {1})"}.items():
-        setattr(Expression, f"__{name}__", _method(_made(template)))
-    setattr(Expression, "__invert__", _method(_made("!{0}", bool)))
-    setattr(Expression, "__pos__", lambda a: a)
+    others = {"neg": "-{0}", "abs": "Math.abs({0})", "pow": "Math.pow({0}, {1})", "pos": "{0}", "invert": "!{0}"}
+    for name, template in others.items():
+        setattr(Expression, f"__{name}__", _method(_made(template, bool if name == "invert" else float64)))
 
 
 def _method(make: Callable[..., Expression]) -> Callable[..., Expression]:
