@@ -84,12 +84,13 @@ class Curve:
         }
         if self.ends != (-INF, INF):
             return known  # normal input falls outside as well
-        mean, square, slope_square = self._moments()
+        mean, square, slope_square, scaled = self._moments()
         known |= {
             "mean": 0.0 if self.symmetry == "odd" else mean,
             "zero_centred": self.symmetry == "odd" or abs(mean) < 1e-6 * math.sqrt(square),
             "forward_gain": _inverse_root(square),
             "backward_gain": _inverse_root(slope_square),
+            "elasticity": (scaled / square - 1) / 2 if 0 < square < INF else None,
         }
         slope = float(self.slope(_at(0.0))[0])
         return {**known, "initialisation": recommended(self.activation.name, slope, known)}
@@ -289,20 +290,20 @@ class Curve:
 
     # Means
 
-    def _moments(self) -> tuple[float, float, float]:
-        """E f, E f^2 and E f'^2 under the standard normal distribution."""
+    def _moments(self) -> tuple[float, float, float, float]:
+        """E f, E f^2, E f'^2 and E z^2 f^2 under the standard normal distribution."""
 
         def integrand(x: np.ndarray) -> np.ndarray:
             y, slope = self.f(x), self.slope(x)
-            return np.stack([y, y * y, slope * slope]) * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+            return np.stack([y, y * y, slope * slope, (x * y) ** 2]) * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
 
         centres = np.asarray([0.0, *self.places])
         around = np.ldexp(1.0, np.arange(-40, 2, 3))
         edges = np.concatenate(
             [np.linspace(-37, 37, 149), centres, *(c + s * around for c in centres for s in (-1, 1))]
         )
-        mean, square, slope_square = _integral(integrand, np.unique(edges[np.abs(edges) <= 37]))
-        return float(mean), float(square), float(slope_square)
+        mean, square, slope_square, scaled = _integral(integrand, np.unique(edges[np.abs(edges) <= 37]))
+        return float(mean), float(square), float(slope_square), float(scaled)
 
 
 def _at(*places: float) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from .declaration import Activation, Elementwise
 from .errors import MissingDerivativeError, ParameterError
-from .initialisation import Initialisation
+from .initialisation import Initialisation, recommended
 
 INF = math.inf
 Direction = Literal["increasing", "decreasing", "constant"]
@@ -86,6 +86,8 @@ class Facts:
     smoothness : "C0", "C1", ..., "Cinf", or "discontinuous".
     kinks : where the value or one of its first two derivatives jumps, with the slope chosen there.
     forward_gain, backward_gain : 1 / sqrt(E f(z)^2) and 1 / sqrt(E f'(z)^2) for z ~ N(0, 1).
+    elasticity : by how many per cent E f(z)^2 grows when the variance of z grows from 1 by one. In a deep network with the
+        forward gain a deviation in the size of the signal is multiplied by it in every layer: below 1 it dies out.
     initialisation : what to draw the weights before the activation from, and why.
     """
 
@@ -109,6 +111,7 @@ class Facts:
     kinks: tuple[Kink, ...] = ()
     forward_gain: float | None = None
     backward_gain: float | None = None
+    elasticity: float | None = None
     initialisation: Initialisation | None = None
 
 
@@ -122,7 +125,8 @@ def facts(name: str | Activation, **parameters: Any) -> Facts:
 
     Returns
     -------
-    `Facts`. For gated units those that follow from their two factors; for functions along an axis the declared ones.
+    `Facts`. For gated units those that follow from their two factors; for functions along an axis the declared ones and the
+    initialisation.
 
     Raises
     ------
@@ -193,6 +197,9 @@ def _facts(activation: Activation, values: tuple[float, ...]) -> Facts:
         known = Curve(activation, function, parameters).facts()
     elif activation.gate_of is not None:
         known = _gated(activation, parameters)
+        known["initialisation"] = recommended(activation.name, 0.0, known, "gated")
+    elif activation.kind == "axiswise":
+        known["initialisation"] = recommended(activation.name, 0.0, known, "axiswise")
     return Facts(activation.name, parameters, **{"smoothness": activation.smoothness, **known})
 
 
@@ -212,6 +219,8 @@ def _gated(activation: Activation, parameters: dict[str, float]) -> dict[str, An
         known |= {"mean": value.mean * gate.mean, "zero_centred": value.zero_centred or gate.zero_centred}
     if value.forward_gain is not None and gate.forward_gain is not None:
         known["forward_gain"] = value.forward_gain * gate.forward_gain
+    if value.elasticity is not None and gate.elasticity is not None:
+        known["elasticity"] = value.elasticity + gate.elasticity
     return known
 
 
