@@ -7,6 +7,10 @@
 ...     y = silu(x)
 >>> float(tape.gradient(y, x))
 0.5
+
+A SavedModel keeps the value and the declared first derivative, in inputs and Variables, unless it is written with
+``experimental_custom_gradients=False``, which leaves the value alone. A second derivative of what was loaded raises `LookupError`;
+it survives if a tf.function that computes the first one is saved in the same module.
 """
 
 from __future__ import annotations

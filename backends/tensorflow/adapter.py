@@ -83,8 +83,11 @@ class TensorFlowBackend(BackendBase):
                     return tf.zeros_like(wide[i])
                 partial = function.partial(argument)
                 if partial is not None:
+                    given = merge(constants, wide)
+                    # Zero is its own derivative: as a graph that calls itself it could not be loaded from a SavedModel.
+                    slope = function(namespace, *given) if partial is function else self.elementwise(partial)(*given)
                     # A second derivative or a jvp multiplies every partial, also the infinite ones nobody asked for, by 0.
-                    return tf.math.multiply_no_nan(self.elementwise(partial)(*merge(constants, wide)), dy)
+                    return tf.math.multiply_no_nan(slope, dy)
                 with tf.GradientTape(watch_accessed_variables=False) as tape:
                     tape.watch(wide[i])
                     y = function(namespace, *merge(constants, wide))
@@ -107,7 +110,7 @@ class TensorFlowBackend(BackendBase):
     def register_axiswise(self, function: Axiswise) -> Callable[..., Tensor]:
         by_options: dict[tuple[int, ...], _Graphs] = {}
 
-        def prepare(options: Mapping[str, int]) -> _Graphs:
+        def prepare(options: Mapping[str, int], order: int) -> _Graphs:
             def make(constants: tuple[float | None, ...]) -> Callable[..., Tensor]:
                 needed = tuple(c is None for c in constants)
 
@@ -117,7 +120,9 @@ class TensorFlowBackend(BackendBase):
 
                 def gradient(dy: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
                     wide = merge(constants, [tf.cast(t, dy.dtype) for t in tensors])
-                    y = entry(*wide, **options)  # computed again by this rule, so that it is differentiable by it too
+                    # Computed again by this rule, so that it is differentiable by it too; by a graph of its own, since one
+                    # that calls itself could not be loaded from a SavedModel.
+                    y = of_order(order + 1, wide, options)
                     grads = function.vjp(namespace, wide, y, dy, needed, **options)
                     return [g for g, need in zip(grads, needed) if need]
 
@@ -128,12 +133,15 @@ class TensorFlowBackend(BackendBase):
 
             return _Graphs(function.name, make, shape)
 
-        def entry(*arguments: Array, **options: int) -> Tensor:
-            key = tuple(options[name] for name in function.options)
+        def of_order(order: int, arguments: Sequence[Array], options: Mapping[str, int]) -> Tensor:
+            key = (order, *(options[name] for name in function.options))
             graphs = by_options.get(key)
             if graphs is None:
-                graphs = by_options.setdefault(key, prepare(options))
+                graphs = by_options.setdefault(key, prepare(options, order))
             return graphs(arguments)
+
+        def entry(*arguments: Array, **options: int) -> Tensor:
+            return of_order(0, arguments, options)
 
         return entry
 

@@ -63,18 +63,27 @@ class TensorFlowHarness(TensorFlowTiming):
             raise ValueError(f"mode must be one of {list(self.modes)}. Received: {mode!r}.")
         if device not in self.devices():
             raise ValueError(f"device must be one of {list(self.devices())}. Received: {device!r}.")
-        with tf.device(f"/{device.upper()}:0"):
-            tensors = [tensor(a, dtype) for a in arrays]
-            given = [tensor(d, dtype) for d in directions or ()]
-            mapped = tuple(
-                a.ndim > 0 and a.shape[:1] == arrays[0].shape[:1] and a.ndim == arrays[0].ndim for a in arrays
-            )
-            result = _evaluation(call, mode, wrt, mapped if mode == "vmapped" else ())(tensors, given)
-        return Result(result.numpy().astype(np.float64), result.dtype.name)
+        mapped = tuple(a.ndim > 0 and a.shape[:1] == arrays[0].shape[:1] and a.ndim == arrays[0].ndim for a in arrays)
+        evaluation = _evaluation(call, mode, wrt, mapped if mode == "vmapped" else ())
+        return evaluated(evaluation, arrays, dtype=dtype, device=device, directions=directions)
 
     def synchronise(self, x: Array) -> Array:
         tf.test.experimental.sync_devices()
         return x
+
+
+def evaluated(
+    evaluation: Evaluation,
+    arrays: Sequence[np.ndarray],
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    directions: Sequence[np.ndarray] | None = None,
+) -> Result:
+    """What an evaluation gives of arrays put on a device."""
+    with tf.device(f"/{device.upper()}:0"):
+        result = evaluation([tensor(a, dtype) for a in arrays], [tensor(d, dtype) for d in directions or ()])
+    return Result(result.numpy().astype(np.float64), result.dtype.name)
 
 
 @functools.lru_cache(maxsize=4)
@@ -94,12 +103,12 @@ def _flushes(device: str) -> tuple[str, ...]:
 def _evaluation(call: Callable[..., Array], mode: str, wrt: tuple[int, ...], mapped: tuple[bool, ...]) -> Evaluation:
     """A function of (arguments, directions) in the mode given, traced once for each dtype and shape."""
     if mode == "reverse":
-        return _reverse(traced(call), wrt)
+        return reverse(traced(call), wrt)
     if mode == "forward":
-        return traced(_forward(call, wrt))
+        return traced(forward(call, wrt))
     if mode == "second" and len(wrt) == 2 and wrt[0] == wrt[1]:
         return traced(_forward_over_reverse(call, wrt))
-    evaluation = _reverse(call, wrt)
+    evaluation = reverse(call, wrt)
     if mode == "vmapped":
         return traced(_vmapped(evaluation, wrt, mapped))
     if mode in ("compiled", "xla"):
@@ -107,28 +116,32 @@ def _evaluation(call: Callable[..., Array], mode: str, wrt: tuple[int, ...], map
     return evaluation
 
 
-def _reverse(call: Callable[..., Array], wrt: tuple[int, ...]) -> Evaluation:
+def reverse(call: Callable[..., Array], wrt: tuple[int, ...]) -> Evaluation:
+    """A derivative by nested tapes, as a function of (arguments, cotangents)."""
+
     def evaluate(tensors: Tensors, directions: Tensors) -> tf.Tensor:
         if not wrt:
             return call(*tensors)
         last = tensors[wrt[-1]]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(last)
-            y = _reverse(call, wrt[:-1])(tensors, directions[: len(wrt) - 1])
+            y = reverse(call, wrt[:-1])(tensors, directions[: len(wrt) - 1])
         cotangent = directions[len(wrt) - 1] if directions else None
         return tape.gradient(y, last, cotangent, unconnected_gradients="zero")
 
     return evaluate
 
 
-def _forward(call: Callable[..., Array], wrt: tuple[int, ...]) -> Evaluation:
+def forward(call: Callable[..., Array], wrt: tuple[int, ...]) -> Evaluation:
+    """A derivative by nested accumulators, as a function of (arguments, tangents)."""
+
     def evaluate(tensors: Tensors, directions: Tensors) -> tf.Tensor:
         if not wrt:
             return call(*tensors)
         last = tensors[wrt[-1]]
         tangent = directions[len(wrt) - 1] if directions else tf.ones_like(last)
         with tf.autodiff.ForwardAccumulator(last, tangent) as accumulator:
-            y = _forward(call, wrt[:-1])(tensors, directions[: len(wrt) - 1])
+            y = forward(call, wrt[:-1])(tensors, directions[: len(wrt) - 1])
         return accumulator.jvp(y, unconnected_gradients="zero")
 
     return evaluate
@@ -140,7 +153,7 @@ def _forward_over_reverse(call: Callable[..., Array], wrt: tuple[int, ...]) -> E
     def evaluate(tensors: Tensors, directions: Tensors) -> tf.Tensor:
         x = tensors[wrt[1]]
         with tf.autodiff.ForwardAccumulator(x, directions[1] if directions else tf.ones_like(x)) as accumulator:
-            slope = _reverse(call, wrt[:1])(tensors, directions[:1])
+            slope = reverse(call, wrt[:1])(tensors, directions[:1])
         return accumulator.jvp(slope, unconnected_gradients="zero")
 
     return evaluate
