@@ -475,9 +475,20 @@ def size(xp: Any, x: Array, axis: int) -> Any:
 
 
 def shape(xp: Any, x: Array) -> Any:
-    """The shape of `x`: a tuple, or a tensor of TensorFlow where it becomes known only when a graph runs."""
+    """The shape of `x`: a tuple, or a tensor of TensorFlow or ndonnx where it becomes known only when a graph runs."""
     known = getattr(x.shape, "rank", 0) is not None and None not in tuple(x.shape)
-    return tuple(x.shape) if known else xp.shape(x)
+    if known:
+        return tuple(x.shape)
+    return x.dynamic_shape if hasattr(x, "dynamic_shape") else xp.shape(x)
+
+
+def summed(xp: Any, x: Array, shape: Sequence[int | None]) -> Array:
+    """The sum of `x` over the axes along which an array of that shape was broadcast to it: the gradient of that array."""
+    more = len(x.shape) - len(shape)
+    if more:
+        x = xp.sum(x, axis=tuple(range(more)))
+    axes = tuple(i for i, n in enumerate(shape) if n == 1 != x.shape[i])
+    return xp.sum(x, axis=axes, keepdims=True) if axes else x
 
 
 def along(jacobian: Callable[..., Array]) -> dict[str, Any]:

@@ -31,7 +31,9 @@ class NumPyTiming:
 
     if TYPE_CHECKING:
 
-        def _derivative(self, call: Any, own: list[Any], wrt: tuple[int, ...], weights: list[Any] | None) -> Array: ...
+        def derivative(
+            self, call: Any, own: Sequence[Array], wrt: tuple[int, ...], weights: Sequence[Array] | None
+        ) -> Array: ...
 
     def hardware(self, device: str) -> Mapping[str, Any]:
         return {}
@@ -67,7 +69,7 @@ class NumPyTiming:
 
         def run() -> tuple[Array, ...]:
             y = call(*own)
-            slopes = (self._derivative(call, own, (i,), [ones]) for i in range(len(own)))
+            slopes = (self.derivative(call, own, (i,), [ones]) for i in range(len(own)))
             return (y, *((s * ones if elementwise else s) for s in slopes))
 
         return run

@@ -148,12 +148,14 @@ def apl(hinges: int, *, listed: bool = False) -> Activation:
     if isinstance(hinges, bool) or not isinstance(hinges, int) or hinges < 1:
         raise DefinitionError(f"apl needs a positive number of hinges. Received: hinges={hinges!r}.")
     numbers = range(1, hinges + 1)
+    named = [
+        (f"a{s}", f"b{s}") for s in numbers
+    ]  # torch.compile(dynamic=True) makes symbols of numbers that a formula counts
 
     def line(xp, x, given):
         """Slope and intercept of the sum of the hinges to the right of x."""
         slope, intercept = xp.zeros_like(x), xp.zeros_like(x)
-        for s in numbers:
-            a, b = given[f"a{s}"], given[f"b{s}"]
+        for a, b in [(given[height], given[place]) for height, place in named]:
             slope = slope - xp.where(x < b, a + xp.zeros_like(x), 0.0)
             intercept = intercept + xp.where(x < b, a * b + xp.zeros_like(x), 0.0)
         return slope, intercept
@@ -166,15 +168,11 @@ def apl(hinges: int, *, listed: bool = False) -> Activation:
     def first(xp, x, /, **given):
         return choose(xp, x > 0, 1.0, 0.0, x) + line(xp, x, given)[0]
 
-    def by_height(s):
-        def partial(xp, x, /, **given):
-            b = given[f"b{s}"]
-            return choose(xp, x < b, b - x, 0.0, x)
+    def by_height(place):
+        return lambda xp, x, /, **given: choose(xp, x < given[place], given[place] - x, 0.0, x)
 
-        return partial
-
-    def by_place(s):
-        return lambda xp, x, /, **given: choose(xp, x < given[f"b{s}"], given[f"a{s}"], 0.0, x)
+    def by_place(height, place):
+        return lambda xp, x, /, **given: choose(xp, x < given[place], given[height], 0.0, x)
 
     spread = [0.0] if hinges == 1 else [(s - 1) / (hinges - 1) - 0.5 for s in numbers]
     return (pointwise if listed else detached)(
@@ -183,8 +181,8 @@ def apl(hinges: int, *, listed: bool = False) -> Activation:
         {
             "x": first,
             ("x", "x"): zero,
-            **{f"a{s}": by_height(s) for s in numbers},
-            **{f"b{s}": by_place(s) for s in numbers},
+            **{a: by_height(b) for a, b in named},
+            **{b: by_place(a, b) for a, b in named},
         },
         parameters=[
             p

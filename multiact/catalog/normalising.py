@@ -50,9 +50,9 @@ def _fall(xp, z, axis):
     """The maximum along the axis and max - z, which is 0 at the maximum inf and huge below, and inf all over a row of -inf."""
     top = xp.max(z, axis=axis, keepdims=True)
     largest = LARGEST_64 if is_double(xp, z) else LARGEST_32
-    # no finite number is as large as the maximum inf, which is taken for the largest of them
-    half = xp.where(top == INF, 0.5, xp.ones_like(top))
-    return top, positive(xp, xp.clip(top, -largest, largest) - half * z)
+    # no finite number is as large as the maximum inf, which is taken for the largest of them; a selection, since a factor of 1 or
+    # 0.5 has in forward mode a tangent of 0, whose product with an infinite z is NaN
+    return top, positive(xp, xp.clip(top, -largest, largest) - xp.where(top == INF, 0.5 * z, z))
 
 
 def probabilities(xp, z, axis):
@@ -70,8 +70,8 @@ def first_top(xp, is_top, like, axis):
 
 def relative_to(xp, t, one, axis):
     """t minus its entry where the mask `one` holds, if it does. softmax does not see a constant, and where one entry has
-    nearly the whole it drops out of sums in which it would cancel."""
-    return t - xp.sum(xp.where(one, t, 0.0), axis=axis, keepdims=True)
+    nearly the whole it drops out of sums in which it would cancel; of the transpose too, as it is 0 and not a difference."""
+    return xp.where(one, 0.0, t - xp.sum(xp.where(one, t, 0.0), axis=axis, keepdims=True))
 
 
 def weighted(xp, p, t):

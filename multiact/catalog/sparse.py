@@ -32,7 +32,7 @@ def _weighted_jacobian(xp, q, t, axis):
     _, is_top = tops(xp, q, axis)
     first = first_top(xp, is_top, q, axis)
     y = q / xp.sum(q, axis=axis, keepdims=True)
-    d = xp.where(first, 0.0, relative_to(xp, t, first, axis))
+    d = relative_to(xp, t, first, axis)
     r = weighted(xp, q, d - xp.sum(weighted(xp, y, d), axis=axis, keepdims=True))
     others = xp.where(first, 0.0, r)
     return others - xp.where(first, xp.sum(others, axis=axis, keepdims=True), 0.0)

@@ -1,0 +1,1 @@
+"""CuPy under test, where there is an NVIDIA or AMD GPU."""

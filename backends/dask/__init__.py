@@ -1,0 +1,1 @@
+"""Dask under test: arrays in chunks, on which nothing is computed before it is asked for."""

@@ -1,0 +1,1 @@
+"""Activations as ONNX models: their formulas are traced by ndonnx, and run by onnxruntime."""
