@@ -434,3 +434,31 @@ def test_pruning_refuses_what_it_cannot_trace():
     model.a.bias.data.fill_(-100.0)
     with pytest.raises(ma.ParameterError, match="torch.fx cannot trace it"):
         diagnostics.prune(model, torch.ones(4, 2))
+
+
+class OurCalls(nn.Module):
+    def __init__(self):
+        from multiact.backends.torch import SiLU
+
+        super().__init__()
+        self.inner, self.act = nn.Linear(4, 4), SiLU()
+
+    def forward(self, x):
+        from multiact.backends.torch import leaky_relu
+
+        return ma.softmax(self.act(leaky_relu(ma.gelu(self.inner(x)), negative_slope=0.2)), axis=-1)
+
+
+def test_our_functions_that_a_forward_calls_are_seen():
+    model, x = OurCalls(), torch.randn(6, 4)
+    found = probing.probe(model).run(x, gradients=True)
+    assert [(p.path, p.activation.name, p.layer, p.last) for p in found.places] == [
+        ("gelu", "gelu", "inner", False),
+        ("leaky_relu", "leaky_relu", None, False),
+        ("act", "silu", None, False),
+        ("softmax", "softmax", None, True),
+    ]
+    assert found.places[1].parameters == {"negative_slope": 0.2} and all(p.gradient is not None for p in found.places)
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), model(x))
+    assert not ma.functions._watches

@@ -23,7 +23,7 @@ def swap(model: Layer, rules: Sequence[Rule], rewrite: bool) -> Swap:
     """`multiact.swap` of a functional or Sequential Keras model: a copy, as Keras cannot change a graph of layers."""
     if rewrite:
         raise ParameterError("rewrite is for torch: Keras does not record which functions a call() calls.")
-    if not _rebuildable(model):
+    if not rebuildable(model):
         raise ParameterError(
             f"swap rebuilds functional and Sequential models. {type(model).__name__} is neither: exchange the activations where "
             f"its layers are made, or swap those of its layers that are such models."
@@ -32,7 +32,8 @@ def swap(model: Layer, rules: Sequence[Rule], rewrite: bool) -> Swap:
     return surgeon.done(surgeon.model(model, ""))
 
 
-def _rebuildable(model: Any) -> bool:
+def rebuildable(model: Any) -> bool:
+    """Whether a model is made again from its layers: a functional or a Sequential one."""
     return isinstance(model, keras.Sequential) or type(model) is keras.src.models.Functional
 
 
@@ -43,7 +44,7 @@ class _Surgeon(Surgeon):
 
         def clone(layer: Any) -> Any:
             where = f"{path}.{layer.name}".strip(".")
-            if _rebuildable(layer):
+            if rebuildable(layer):
                 return self.model(layer, where)
             rule = self.for_layer(where, layer)
             if rule is not None:

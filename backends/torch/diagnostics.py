@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
+from multiact.declaration import Activation
 from multiact.diagnostics.probing import Layer, Pass, Place
+from multiact.diagnostics.recording import recognised
+from multiact.functions import observed
 from multiact.natives import activation_of, identify
 from multiact.translation import Translation, recognise, translate
 
@@ -54,17 +57,24 @@ class TorchProbe:
         self._model = model
         self._paths = {module: path for path, module in model.named_modules()}
 
+    def default_loss(self) -> Any:
+        return None
+
     def loss_kind(self, loss: Any) -> tuple[str, str] | None:
         name = getattr(loss, "__name__", type(loss).__name__)
         return (name, EXPECTS[name]) if name in EXPECTS else None
 
-    def run(self, inputs: Any, targets: Any = None, *, loss: Any = None, gradients: bool = False) -> Pass:
+    def run(
+        self, inputs: Any, targets: Any = None, *, loss: Any = None, gradients: bool = False, inference: bool = False
+    ) -> Pass:
         place = next((p for p in self._model.parameters()), None)
         inputs, targets = _put(inputs, place), _put(targets, place, cast=False)
         recorder = _Recorder(self._paths, gradients)
         buffers = {name: buffer.clone() for name, buffer in self._model.named_buffers()}
         with contextlib.ExitStack() as stack:
             stack.callback(_restore, self._model, buffers)
+            if inference:
+                stack.enter_context(_inference(self._paths))
             stack.enter_context(torch.random.fork_rng(devices=_devices(place)))
             stack.enter_context(torch.set_grad_enabled(gradients))
             with recorder.attached(self._model):
@@ -103,7 +113,7 @@ class _Recorder:
             for module in self._paths:
                 handles.append(module.register_forward_pre_hook(self._entering, with_kwargs=True))
                 handles.append(module.register_forward_hook(self._left, with_kwargs=True, always_call=True))
-            with _Calls(self):
+            with _Calls(self), observed(self.ours):
                 yield
         finally:
             for handle in handles:
@@ -206,15 +216,35 @@ class _Recorder:
             for n, v in settings.items()
             if not isinstance(v, torch.Tensor) and not n.startswith("_") and n != "dtype"
         }
-        owner = self._paths[self._stack[-1]] if self._stack else ""
-        base = f"{owner}: {spelling.rpartition('.')[2]}" if owner else spelling.rpartition(".")[2]
-        taken = sum(place.path.partition(" #")[0] == base for place in self.places)
         try:
             known = translate("torch", spelling, **settings)
         except (ValueError, TypeError):
             known = None
         given = arguments[0] if arguments else keywords["input"]
-        self.activation(base if not taken else f"{base} #{taken + 1}", known, given, before, output)  # type: ignore[arg-type]
+        self.activation(self._called(spelling.rpartition(".")[2]), known, given, before, output)  # type: ignore[arg-type]
+
+    def ours(
+        self, activation: Activation, inputs: Sequence[Any], keywords: dict[str, Any], run: Callable[[], Any]
+    ) -> Any:
+        """A function of ours that a forward has called; what it calls itself is not seen."""
+        if self._inside:
+            return run()
+        before = inputs[0].detach().clone()
+        self._inside += 1
+        try:
+            output = run()
+        finally:
+            self._inside -= 1
+        known = recognised(activation, {n: v for n, v in keywords.items() if isinstance(v, (int, float, str))})
+        self.activation(self._called(activation.name), known, inputs[0], before, output)
+        return output
+
+    def _called(self, name: str) -> str:
+        """The path of a call of a function."""
+        owner = self._paths[self._stack[-1]] if self._stack else ""
+        base = f"{owner}: {name}" if owner else name
+        taken = sum(place.path.partition(" #")[0] == base for place in self.places)
+        return base if not taken else f"{base} #{taken + 1}"
 
     @property
     def outside(self) -> bool:
@@ -305,6 +335,18 @@ def _put(x: Any, like: torch.Tensor | None, cast: bool = True) -> Any:
 
 def _devices(place: torch.Tensor | None) -> list[Any]:
     return [place.device] if place is not None and place.device.type == "cuda" else []
+
+
+@contextlib.contextmanager
+def _inference(modules: Iterable[torch.nn.Module]) -> Iterator[None]:
+    before = [(module, module.training) for module in modules]
+    try:
+        for module, _ in before:
+            module.training = False
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
 
 
 def _restore(model: torch.nn.Module, buffers: dict[str, torch.Tensor]) -> None:

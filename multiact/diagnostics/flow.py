@@ -89,9 +89,11 @@ def gradient_flow(
 
     Parameters
     ----------
-    model : a torch.nn.Module, a Keras model or a flax.nnx.Module, run in the mode in which it is, and left as it was.
+    model : a torch.nn.Module or a flax.nnx.Module, run in the mode in which it is, or a Keras model, run as `fit` does, with
+        training=True. It is left as it was.
     data : an array, a pair (inputs, targets), or batches of these.
-    loss : of output and targets; None for half the mean of the squares of the output.
+    loss : of output and targets, in Keras of targets and output; None for the one that a Keras model is compiled with, and
+        elsewhere for half the mean of the squares of the output.
     max_batches : no more than so many; None for all.
     progress : a bar on stderr; None for one where there is more than a batch and a terminal.
 

@@ -87,16 +87,23 @@ class Pass:
 class Probe(Protocol):
     """A model of a framework that can be looked into. It is left as it was found, also when the pass raises."""
 
-    def run(self, inputs: Any, targets: Any = None, *, loss: Any = None, gradients: bool = False) -> Pass:
+    def run(
+        self, inputs: Any, targets: Any = None, *, loss: Any = None, gradients: bool = False, inference: bool = False
+    ) -> Pass:
         """One batch, in the mode in which the model is (training or not).
 
         Parameters
         ----------
         inputs, targets : arrays of the framework or of NumPy, or structures of them as the model takes them.
-        loss : a function of the model's output and the targets that gives a number; None for half the mean of the squares
-            of the output.
+        loss : a function of the model's output and the targets, in Keras of the targets and the output, that gives a number
+            or one for each example; None for half the mean of the squares of the output.
         gradients : also those of the loss in every output and weight.
+        inference : as the model is used after training, whatever mode it is in.
         """
+        ...
+
+    def default_loss(self) -> Any:
+        """The loss that the model itself knows, as a compiled Keras model does; None for none."""
         ...
 
     def loss_kind(self, loss: Any) -> tuple[str, str] | None:
@@ -144,6 +151,8 @@ def batches(data: Any, size: int = BATCH) -> Iterator[tuple[Any, Any]]:
     data : an array, or a pair of arrays (inputs, targets), which are cut into batches; or something to iterate over that
         gives batches, each an array or a pair, as a DataLoader and a tf.data.Dataset do.
     """
+    if hasattr(data, "num_batches"):  # a keras.utils.PyDataset, of which an iterator would find no end
+        data = map(data.__getitem__, range(data.num_batches))
     if hasattr(data, "shape") or _is_pair(data):
         inputs, targets = data if _is_pair(data) else (data, None)
         for start in range(0, inputs.shape[0], size):
@@ -173,6 +182,6 @@ def count(data: Any, size: int = BATCH) -> int | None:
     if hasattr(data, "shape") or _is_pair(data):
         return -(-(data[0] if _is_pair(data) else data).shape[0] // size)
     try:
-        return len(data)
+        return data.num_batches if hasattr(data, "num_batches") else len(data)
     except TypeError:
         return None

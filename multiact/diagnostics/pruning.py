@@ -58,8 +58,8 @@ def prune(model: Any, data: Any, *, max_batches: int | None = None, progress: bo
 
     Parameters
     ----------
-    model : a torch.nn.Module that torch.fx can trace, or a functional or Sequential Keras model, in the mode in which it is
-        going to be used: of a model in training mode a normalisation depends on the batch.
+    model : a torch.nn.Module that torch.fx can trace, or a functional or Sequential Keras model. It is looked at as it is used
+        after training.
     data, max_batches, progress : as for `multiact.diagnostics.dead_neurons`.
 
     Returns
@@ -75,7 +75,13 @@ def prune(model: Any, data: Any, *, max_batches: int | None = None, progress: bo
     if framework not in FRAMEWORKS:
         raise ParameterError(f"models of {framework} cannot be pruned; those of {' and '.join(FRAMEWORKS)} can.")
     seen = survey(
-        model, data, gradients=False, max_batches=max_batches, progress=progress, what="looking for idle units"
+        model,
+        data,
+        gradients=False,
+        inference=True,
+        max_batches=max_batches,
+        progress=progress,
+        what="looking for idle units",
     )
     idle: dict[str, np.ndarray] = {}
     left: list[str] = []

@@ -114,7 +114,8 @@ def report(
     ----------
     model : a torch.nn.Module, a Keras model or a flax.nnx.Module, run in the mode in which it is, and left as it was.
     data : an array, a pair (inputs, targets), or batches of these.
-    loss : of output and targets, best the one it is trained with: whether the output fits it is looked at, too.
+    loss : of output and targets (in Keras of targets and output, or its name), best the one it is trained with: whether the
+        output fits it is looked at, too. None for the one that a Keras model is compiled with.
     max_batches : no more than so many; None for all.
     progress : a bar on stderr; None for one where there is more than a batch and a terminal.
 
@@ -133,7 +134,7 @@ def report(
     neurons = Neurons(tuple(seen.places.values())) if seen.places else None
     findings = list(_not_finite(seen))
     if not findings:
-        findings += _output(seen, probe(model).loss_kind(loss) if loss is not None else None)
+        findings += _output(seen, probe(model).loss_kind(seen.loss) if seen.loss is not None else None)
         findings += _initialisation(seen)
         findings += _dead(seen)
         findings += _saturation(seen)
@@ -141,7 +142,7 @@ def report(
     notes = list(seen.unseen)
     if not seen.places:
         notes.append("no activation was seen: dead neurons and saturation were not looked for")
-    if loss is None:
+    if seen.loss is None:
         notes.append("no loss was given: half the mean of the squares of the output stood for it")
     return Report(tuple(findings), flow, neurons, tuple(notes))
 

@@ -78,7 +78,7 @@ class PlaceUnits:
 
 @dataclass
 class Survey:
-    """What was seen of a model over a data set, in the order in which it ran."""
+    """What was seen of a model over a data set, in the order in which it ran. `loss` is the one that was taken."""
 
     layers: dict[str, LayerFlow] = field(default_factory=dict)
     places: dict[str, PlaceUnits] = field(default_factory=dict)
@@ -86,6 +86,7 @@ class Survey:
     output: Moments = field(default_factory=Moments)
     unseen: dict[str, None] = field(default_factory=dict)
     losses: list[float] = field(default_factory=list)
+    loss: Any = None
     passes: int = 0
 
     def add(self, one: Pass) -> None:
@@ -116,6 +117,7 @@ def survey(
     loss: Callable[..., Any] | None = None,
     *,
     gradients: bool,
+    inference: bool = False,
     max_batches: int | None = None,
     progress: bool | None = None,
     what: str = "looking at the model",
@@ -127,10 +129,12 @@ def survey(
     ParameterError : it is no model, or there are no data.
     """
     seen, found = probe(model), Survey()
+    known = seen.default_loss() if gradients and loss is None else None
     for inputs, targets in track(batches(data), count(data), max_batches, what, progress):
         if hasattr(inputs, "dtype") and "float" in str(inputs.dtype):
             found.inputs.add(inputs)
-        found.add(seen.run(inputs, targets, loss=loss, gradients=gradients))
+        found.loss = known if loss is None and targets is not None else loss
+        found.add(seen.run(inputs, targets, loss=found.loss, gradients=gradients, inference=inference))
     if not found.passes:
         raise ParameterError("there are no data: the data set has no batches.")
     return found
