@@ -306,14 +306,15 @@ def _gradients(seen: Survey, flow: GradientFlow | None) -> Iterator[Finding]:
     hidden = [p for p in seen.places.values() if p.bounded and not p.last]
     first, last = flow.layers[0], flow.layers[-1]
     figure = f"the gradient has the norm {first.gradient.norm:.2g} at {first.path} and {last.gradient.norm:.2g} at {last.path}"
-    if flow.verdict == "vanishing":
+    blocked = any(p.dead_share == 1.0 and not p.last for p in seen.places.values())  # which has been said as dead neurons
+    if flow.verdict == "vanishing" and not blocked:
         change = "Draw the weights with multiact.init_for(model), add normalisation or residual connections"
         change += "." if not hidden else f", or exchange {hidden[0].name} for one that does not level out."
         yield Finding("vanishing gradients", (first.path,), f"{figure}, {flow.ratio:.1e} times as much.", change)
     elif flow.verdict == "exploding":
         change = "Draw the weights with multiact.init_for(model), normalise, or clip the gradients."
         yield Finding("exploding gradients", (first.path,), f"{figure}, {flow.ratio:.1e} times as much.", change)
-    if len(hidden) >= DEEP and flow.ratio < FADING:
+    if len(hidden) >= DEEP and flow.ratio < FADING and not blocked:
         names = ", ".join(sorted({p.name for p in hidden}))
         figure = f"{len(hidden)} layers of {names} leave {flow.ratio:.1e} of the gradient."
         change = "Exchange them, e.g. multiact.swap(model, {torch.nn.Sigmoid: 'gelu'}), and draw the weights for that."
