@@ -17,6 +17,7 @@ from multiact import measured
 from multiact.declaration import DTYPES
 from multiact.errors import MultiactError
 from multiact.files import check_writable
+from multiact.harnesses import LIBRARIES
 from multiact.registry import get
 
 from . import report
@@ -48,11 +49,14 @@ def _up(value: float) -> float | str:
 
 
 def summarised(rows: Iterable[Mapping[str, Any]], native: bool) -> list[dict[str, Any]]:
-    """The worst of all modes: one row for each activation, backend, dtype and order, with the usual parameters."""
+    """The worst of all modes: one row for each activation, backend, dtype and order, with the usual parameters.
+
+    Those of array libraries are left out, of which most runs have a sample.
+    """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     first = cache(lambda name: subjects(get(name))[0].setting)
     for row in rows:
-        usual = native or row["setting"] == first(row["activation"])
+        usual = (native or row["setting"] == first(row["activation"])) and row["backend"] not in LIBRARIES
         if usual and row["order"] in (0, 1, 2) and row["worst_error"] is not None and row["points"]:
             title = row["setting"] if native else ""
             key = (row["activation"], row["backend"], native, title, row["dtype"], row["order"])

@@ -11,6 +11,7 @@ import numpy as np
 
 from multiact.capabilities import Capability, capabilities
 from multiact.declaration import Activation, Axiswise
+from multiact.natives import NativeHarness
 from multiact.protocols import BatchCompiler, Harness
 from multiact.registry import GATE_SIDES, get
 
@@ -287,6 +288,7 @@ def cases(
     device: str = "cpu",
     native: bool = False,
     effort: Effort = "usual",
+    brief: bool = False,
 ) -> list[Case]:
     """Every case of a backend, in the order in which they are run.
 
@@ -304,16 +306,24 @@ def cases(
         "quick" is the usual parameters alone, at some of the points: without `modes`, float32 in eager, reverse and
         compiled mode (Keras: the first two; where the compiler is a `BatchCompiler`, one activation in `SAMPLED` in the
         last), and the value in bfloat16.
+    brief : of one activation in `SAMPLED` the value and the first derivative in float32, with the usual parameters.
     """
+    if brief:
+        effort, dtypes = "quick", [d for d in dtypes if d == "float32"] or dtypes
     found: list[Case] = []
     everything = modes is not None and CAPABILITIES in modes
     if everything:
         modes = [m for m in (*harness.modes, *capabilities(harness.name)) if m not in ON_REQUEST]
-    only = "reverse" not in harness.modes
+    # A framework over another has the functions of that one, which are judged there.
+    own = () if isinstance(harness, NativeHarness) and not native else harness.modes
+    only = "reverse" not in own
     layers = harness.name.startswith("keras-")
     hurried = effort == "quick" and modes is None
     for number, activation in enumerate(activations):
-        slowly, sampled = isinstance(harness, BatchCompiler), number % SAMPLED == 0
+        slowly = isinstance(harness, BatchCompiler) or getattr(harness, "compiles_slowly", False)
+        sampled = number % SAMPLED == 0
+        if brief and not sampled:
+            continue
         left_out: tuple[str, ...] = ()
         if hurried:  # NumPy judges the second derivatives
             left_out = ("compiled", "second") if layers or slowly and not sampled else ("second",)
@@ -326,10 +336,12 @@ def cases(
             plan = _orders(subject, "usual" if everything else effort)
             if layers and subject.form == "arrays" and not subject.default:
                 continue  # a Layer takes numbers; arrays go to the function of the framework below
-            for mode in harness.modes:
-                if mode in left_out or mode not in (modes or harness.modes) or mode in ON_REQUEST and modes is None:
+            for mode in own:
+                if mode in left_out or mode not in (modes or own) or mode in ON_REQUEST and modes is None:
                     continue
                 orders = plan["all"] if only else plan.get(mode, [])
+                if brief:
+                    orders = [o for o in orders if o in (0, 1, "value")] if subject.form == "plain" else []
                 chosen = dtypes_of(subject, dtypes)
                 if effort != "full" and mode not in ("eager", "reverse"):
                     costly = layers or slowly and mode == "compiled"

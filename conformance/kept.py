@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import multiact
-from multiact import cache, fingerprint
+from multiact import cache, fingerprint, natives
 from multiact.declaration import Activation
+from multiact.harnesses import LIBRARIES
 from multiact.registry import get
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 #: The files, beside the backend's and the catalogue's, on which a row depends.
 CORE = (
     "declaration",
+    "declared",
     "dispatch",
     "errors",
     "exports",
@@ -36,6 +38,7 @@ CORE = (
     "numerics",
     "protocols",
     "registry",
+    "transforms",
 )
 CONFORMANCE = ("autodiff", "cases", "measure", "oracle", "points", "runner")
 #: What a case is, of the facts in its row.
@@ -47,7 +50,8 @@ def _fingerprint(activation: Activation, backend: str) -> str | None:
     """A name for the code that evaluates an activation; None when it has no files, as in an interactive session."""
     files = {Path(multiact.__file__).with_name(f"{name}.py") for name in CORE}
     files |= {Path(__file__).with_name(f"{name}.py") for name in CONFORMANCE}
-    for framework in backend.split("-"):
+    below = natives.room(backend).BACKEND if backend in natives.frameworks() else None  # Flax stands on JAX
+    for framework in (*backend.split("-"), *(["numpy"] if backend in LIBRARIES else []), *([below] if below else [])):
         room = importlib.util.find_spec(f"multiact.backends.{framework}")
         if room is None or room.submodule_search_locations is None:
             return None

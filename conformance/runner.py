@@ -29,7 +29,7 @@ from multiact import capabilities
 from multiact.declaration import DTYPES, Budget
 from multiact.dispatch import BUILTIN, backend_names, installed, require
 from multiact.errors import BackendNotAvailableError, MultiactError, ParameterError
-from multiact.harnesses import device_of, expand, needed
+from multiact.harnesses import LIBRARIES, device_of, expand, library_present, needed
 from multiact.harnesses import load as load_harness
 from multiact.natives import frameworks, room
 from multiact.protocols import BatchCompiler, Harness
@@ -59,7 +59,7 @@ BATCH = 12
 FAULTS = 8
 #: Longest first, so that the last process to end is a short one; Keras on JAX well after JAX, whose compiled functions it
 #: finds in the cache.
-BACKENDS = ("torch", "jax", "tensorflow", "keras-tensorflow", "keras-torch", "keras-jax", "numpy")
+BACKENDS = ("torch", "jax", "tensorflow", "keras-tensorflow", "keras-torch", "keras-jax", "mlx", "numpy")
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ class Request:
     modes : None for all.
     effort : "quick", "usual" or "full"; see `cases.cases`.
     fresh : run everything again, also what an earlier run has done.
+    brief : backends that nobody has named, of which a sample is enough; see `cases.cases`.
     file : the file that declares the activations, if it is not the catalogue, and a folder for its results; see `own.load`.
     """
 
@@ -114,6 +115,7 @@ class Request:
     effort: catalogue.Effort = "usual"
     fresh: bool = False
     file: tuple[str, str] | None = None
+    brief: tuple[str, ...] = ()
 
     def declare(self) -> None:
         """Make the activations known in this process."""
@@ -131,6 +133,15 @@ class RequestError(ParameterError):
 def peers() -> list[str]:
     """Frameworks on which nothing of ours is judged, but their own activations can be."""
     return [n for n in frameworks() if n not in (*BACKENDS, "keras")]
+
+
+def modules(modes: Sequence[str]) -> list[str]:
+    """Of these, those that add Modules of ours to another backend and are capable of one of these modes."""
+    return [
+        n
+        for n in peers()
+        if n in BUILTIN and any(m == catalogue.CAPABILITIES or m in capabilities.capabilities(n) for m in modes)
+    ]
 
 
 def request(
@@ -156,21 +167,31 @@ def request(
     -----
     With a capability among the modes the effort is "quick": what it can break is not a matter of more points.
     """
-    known = (*BACKENDS, "keras", *(n for n in backend_names() if n not in BUILTIN), *(peers() if native else ()))
+    others = peers() if native else modules(modes)
+    known = (*BACKENDS, "keras", *(n for n in backend_names() if n not in BUILTIN), *LIBRARIES, *others)
     for name in backends:
-        if name in peers() and not native:
+        if name in peers() and name not in others:
+            ours = " and the capabilities of its Modules, with --mode capabilities" if name in BUILTIN else ""
             raise BackendNotAvailableError(
-                f"{name} is no backend of conformance; only its own activations can be judged, with --native."
+                f"{name} is no backend of conformance; only its own activations can be judged, with --native{ours}."
             )
         if name not in known:
             raise BackendNotAvailableError(f"no backend is named {name!r}. There are: {', '.join(sorted(known))}.")
         for framework in needed(name):
-            if framework not in peers():
+            if framework in LIBRARIES:
+                if not library_present(name):
+                    raise BackendNotAvailableError(
+                        f"{name} is not installed. Install it with: pip install {LIBRARIES[name][1]}"
+                    )
+            elif framework not in peers():
                 require(framework)
             elif not _present(framework):
                 raise BackendNotAvailableError(f"{name} is not installed. Install it with: pip install {name}")
+    brief: tuple[str, ...] = ()
     if not backends:
-        backends = [n for n in known if n != "keras" and all(map(_present, needed(n)))]
+        brief = tuple(n for n in LIBRARIES if n != "cupy" and device == "cpu" and not native)
+        left_out = {"keras", *LIBRARIES} - {*brief}
+        backends = [n for n in known if n not in left_out and all(map(_present, needed(n)))]
     ways = dict.fromkeys(m for b in (*BACKENDS, *backend_names()) for m in capabilities.capabilities(b))
     for given, accepted, what in ((dtypes, DTYPES, "dtype"), (modes, tuple(dict.fromkeys([*MODES, *ways])), "mode")):
         for name in given:
@@ -189,11 +210,14 @@ def request(
         effort,
         fresh,
         file,
+        brief,
     )
 
 
 def _present(framework: str) -> bool:
     """Whether a framework is installed, nothing being imported to find out."""
+    if framework in LIBRARIES:
+        return library_present(framework)
     if framework in peers():
         return importlib.util.find_spec(room(framework).PACKAGE.partition(".")[0]) is not None
     return installed(framework)
@@ -203,9 +227,13 @@ def _present(framework: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _known() -> list[dict[str, str]]:
+def _known() -> list[dict[str, Any]]:
     text = Path(__file__).with_name("known.toml").read_text(encoding="utf-8")
     return tomllib.loads(text).get("known", [])
+
+
+def _fits(value: str, patterns: str | Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(value, str(p)) for p in ([patterns] if isinstance(patterns, str) else patterns))
 
 
 def known_reason(case: Case, backend: str) -> str | None:
@@ -218,7 +246,7 @@ def known_reason(case: Case, backend: str) -> str | None:
         "order": str(case.order),
     }
     for entry in _known():
-        if all(fnmatch.fnmatchcase(value, str(entry.get(key, "*"))) for key, value in facts.items()):
+        if all(_fits(value, entry.get(key, "*")) for key, value in facts.items()):
             return str(entry["reason"])
     return None
 
@@ -416,6 +444,7 @@ def backend_cases(harness: Harness, asked: Request) -> list[Case]:
         device=device,
         native=asked.native,
         effort=asked.effort,
+        brief=harness.name in asked.brief,
     )
 
 
@@ -646,7 +675,8 @@ class _Running:
     def kept_rows(self, asked: Request) -> list[Row]:
         """The rows of cases that an earlier run has done; the others are to do."""
         # What a file of one's own imports is not known, so that its rows are not kept.
-        self.kept = None if asked.file else Kept(self.name, self.versions, asked.effort == "quick", asked.fresh)
+        thin = asked.effort == "quick" or self.name in asked.brief
+        self.kept = None if asked.file else Kept(self.name, self.versions, thin, asked.fresh)
         found = [None if self.kept is None else self.kept.find(facts) for facts in self.plan or ()]
         self.todo = [i for i, row in enumerate(found) if row is None]
         return [Row(**row) for row in found if row is not None]

@@ -24,6 +24,8 @@ from .errors import UnknownActivationError as UnknownActivationError
 from .facts import Facts as Facts
 from .facts import facts as facts
 from .facts import gain as gain
+from .initialisation import Initialisation as Initialisation
+from .initialisation import initialisation as initialisation
 from .registry import define as define
 from .registry import gated as gated
 from .registry import get as get
@@ -32,6 +34,11 @@ from .surgery import Swap as Swap
 from .surgery import swap as swap
 from .translation import audit as audit
 from .translation import translate as translate
+from .advisor import Advice as Advice
+from .advisor import advise as advise
+from .weights import InitReport as InitReport
+from .weights import check_initialisation as check_initialisation
+from .weights import init_for as init_for
 
 def abs(x: _Array, /) -> _Array:
     r""":math:`|x|`"""

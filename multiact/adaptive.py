@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .declaration import Activation, Array, widen
 from .errors import DefinitionError, ParameterError, ShapeError
 from .functions import known_shape
+from .learning import OfClass
 from .registry import get
 
 if TYPE_CHECKING:
@@ -414,6 +415,29 @@ def _shifted(xp: Any, x: Array, axis: int, by: int) -> Array:
     return xp.concat([xp.zeros_like(part(None, -by)), part(None, by)], axis=axis)
 
 
+class Draws:
+    """What `Adaptive.initial` draws from where random numbers come from a key, so that Modules can be made inside jax.vmap.
+
+    Parameters
+    ----------
+    random : a module like jax.random.
+    key : all numbers come from it.
+    """
+
+    def __init__(self, random: Any, key: Any) -> None:
+        self._random, self._key = random, key
+
+    def _next(self) -> Any:
+        self._key, key = self._random.split(self._key)
+        return key
+
+    def uniform(self, low: float, high: float, size: tuple[int, ...]) -> Any:
+        return self._random.uniform(self._next(), size, minval=low, maxval=high)
+
+    def normal(self, size: tuple[int, ...]) -> Any:
+        return self._random.normal(self._next(), size)
+
+
 ADAPTIVE: dict[str, type[Adaptive]] = {
     kind.__name__: kind for kind in (Mixture, ScalarMLP, BSpline, PolyNorm, MetaACON, FReLU)
 }
@@ -451,12 +475,12 @@ def documentation(kind: type[Adaptive], arguments: str) -> str:
     return "\n\n".join([*parts, f"References\n----------\n{kind.reference}"])
 
 
-def module_class(kind: type[Adaptive], base: type, package: str | None, arguments: str) -> type:
-    """The class of an adaptive activation over a framework's base class; `arguments` as for `documentation`."""
-    members = {
-        "__module__": package,
-        "__doc__": documentation(kind, arguments),
-        "__signature__": signature(kind, base.__init__),  # type: ignore[misc]
-        "kind": kind,
-    }
+def module_class(kind: type[Adaptive], base: type, package: str | None, arguments: str, **more: Any) -> type:
+    """The class of an adaptive activation over a framework's base class; `arguments` as for `documentation`.
+
+    What else is given becomes a member of the class; its signature is that of an `__init__` among it.
+    """
+    members = {"__module__": package, "__doc__": documentation(kind, arguments), "kind": kind, **more}
+    if "__init__" not in more:
+        members["__signature__"] = OfClass(signature(kind, base.__init__))  # type: ignore[misc]
     return type(kind.__name__, (base,), members)

@@ -30,6 +30,10 @@ ELSEWHERE = {
         "multiact.conformance.check:check",
         "Check activations of your own, declared in a Python file, before they are trusted.",
     ),
+    "explore": (
+        "multiact.explorer.command:explore",
+        "Write one page: curves with sliders, facts, translations, accuracy, cost, the advisor.",
+    ),
     "bench": (
         "multiact.benchmarks.command:bench",
         "Time every activation on every backend, beside the framework's own and a copy.",
@@ -45,6 +49,11 @@ ELSEWHERE = {
     "audit": (
         "multiact.translation_command:audit_command",
         "List the activations of a PyTorch or Keras model, and what they become in another framework.",
+    ),
+    "onnx": ("multiact.backends.ndonnx.command:onnx", "Write an activation as an ONNX model."),
+    "advise": (
+        "multiact.advisor_command:advise_command",
+        "Say which activation, initialisation, output layer and loss to use, and why.",
     ),
 }
 
@@ -98,7 +107,7 @@ def _app(arguments: Sequence[str]) -> Callable[..., Any]:
         name: str = typer.Argument(help="Its name or an alias."),
         parameter: list[str] = settings,
     ) -> None:
-        _show(registry.get(name), _parameters(parameter))
+        _show(registry.get(name), parse_settings(parameter))
 
     @app.command(help="Draw activations with their first and second derivative.")
     def plot(
@@ -108,7 +117,7 @@ def _app(arguments: Sequence[str]) -> Callable[..., Any]:
         low: float = typer.Option(-5.0, "--from", help="Where the x axis begins."),
         high: float = typer.Option(5.0, "--to", help="Where it ends."),
     ) -> None:
-        _plot(names, _parameters(parameter), output, low, high)
+        _plot(names, parse_settings(parameter), output, low, high)
 
     called = next((a for a in arguments if not a.startswith("-")), None)
     for name, (place, text) in ELSEWHERE.items():
@@ -136,7 +145,7 @@ def _list(family: str | None) -> None:
     Console(markup=False).print(table)
 
 
-def _parameters(given: Sequence[str]) -> dict[str, Any]:
+def parse_settings(given: Sequence[str]) -> dict[str, Any]:
     """``["beta=2", "approximate=tanh"]`` as a dictionary, with numbers where they are."""
     found: dict[str, Any] = {}
     for text in given:
@@ -307,12 +316,16 @@ def _facts(known: Facts) -> dict[str, str]:
     )
     gains = (("forward", f.forward_gain), ("backward", f.backward_gain))
     rows["gain"] = ", ".join(f"{value:.4f} {word}" for word, value in gains if value is not None)
+    if f.elasticity is not None:
+        fate = "dies out" if f.elasticity < 0.999 else "stays" if f.elasticity < 1.001 else "grows"
+        rows["elasticity"] = (
+            f"{f.elasticity:.3f}: with that gain a deviation of the signal's size {fate} over the layers"
+        )
     if f.mean is not None:
         rows["mean of normal input"] = f"{f.mean:.4f}" + (" (zero-centred)" if f.zero_centred else "")
     if f.initialisation is not None:
         i = f.initialisation
-        fan = {"fan_in": "fan_in", "fan_avg": "(fan_in + fan_out) / 2"}[i.fan]
-        rows["initialisation"] = f"{i.scheme}: std = {i.gain:.4g} / sqrt({fan}); {i.reason}. {i.reference}"
+        rows["initialisation"] = f"{i}; {i.reason}. {i.reference}"
     return rows
 
 

@@ -430,7 +430,9 @@ class Axiswise:
         ShapeError : there is no such axis, or its size or the number of axes is not one that is taken.
         """
         axis = self.axis(options)
-        if self.ranks and len(shape) not in self.ranks:
+        if self.ranks and all(
+            len(shape) != rank for rank in self.ranks
+        ):  # Dynamo cannot ask whether a symbol is in a tuple
             accepted = " or ".join(map(str, self.ranks))
             raise ShapeError(f"{self.name} expects an input of {accepted} axes. Received: shape {shape}.")
         if not -len(shape) <= axis < len(shape):

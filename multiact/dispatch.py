@@ -22,6 +22,8 @@ BUILTIN = {
     "tensorflow": "tensorflow",
     "keras": "keras",
     "flax": "flax",
+    "equinox": "equinox",
+    "mlx": "mlx",
     "numpy": "numpy",
 }
 

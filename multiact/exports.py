@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import registry
+from . import dispatch, registry
 from .adaptive import ADAPTIVE, Adaptive
 from .declaration import Activation, Distribution
 from .errors import ParameterError, UnknownActivationError
@@ -100,6 +100,42 @@ class BackendBase:
     def uniform(self, like: Any, dtype: str, rng: Any) -> Any:
         """Random numbers of a dtype on [0, 1) in the shape of `like`, on its device; see `draw` of the protocol."""
         raise NotImplementedError
+
+
+class LayersOver(BackendBase):
+    """A backend that adds Modules to another, whose arrays and functions are its own.
+
+    Attributes
+    ----------
+    below : the name of the other.
+    """
+
+    has_layers = True
+    below: str
+
+    @property
+    def functions(self) -> Backend:
+        """The backend below."""
+        return dispatch.backend(self.below)
+
+    @property
+    def namespace(self) -> Any:
+        return self.functions.namespace
+
+    def owns(self, x: Any) -> bool:
+        return False  # its arrays are those of the backend below
+
+    def dtype(self, x: Any) -> str:
+        return self.functions.dtype(x)
+
+    def make_function(self, activation: Activation) -> Callable[..., Any]:
+        return self.functions.function(activation)
+
+    def register_elementwise(self, function: Any) -> Callable[..., Any]:
+        return self.functions.elementwise(function)
+
+    def register_axiswise(self, function: Any) -> Callable[..., Any]:
+        return self.functions.axiswise(function)
 
 
 class ByConstants:

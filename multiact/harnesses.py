@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from typing import cast
 
@@ -12,6 +13,13 @@ from .natives import frameworks
 from .protocols import Harness
 
 KERAS = ("torch", "jax", "tensorflow")
+#: Array libraries on whose arrays the functions of the NumPy backend run: what is imported, and how it is installed.
+LIBRARIES = {
+    "array_api_strict": (("array_api_strict",), "array-api-strict"),
+    "dask": (("dask",), "'dask[array]'"),
+    "ndonnx": (("ndonnx", "onnxruntime"), "'multiact[onnx]' onnxruntime"),
+    "cupy": (("cupy",), "cupy"),
+}
 #: The same devices under the names that frameworks give them.
 DEVICES = {"cuda": ("cuda", "gpu"), "gpu": ("gpu", "cuda")}
 
@@ -26,6 +34,11 @@ def expand(name: str) -> list[str]:
 def needed(name: str) -> tuple[str, ...]:
     """The frameworks that must be installed for a backend."""
     return ("keras", name.removeprefix("keras-")) if name.startswith("keras") else (name,)
+
+
+def library_present(name: str) -> bool:
+    """Whether one of the `LIBRARIES` is installed; it is not imported to find out."""
+    return all(importlib.util.find_spec(module) is not None for module in LIBRARIES[name][0])
 
 
 def device_of(harness: Harness, device: str) -> str | None:
@@ -52,7 +65,7 @@ def load(name: str, capable: bool = False) -> Harness:
         require(name)
     if capable:
         capabilities.load(called)
-    if name in BUILTIN or name in frameworks():
+    if name in BUILTIN or name in frameworks() or name in LIBRARIES:
         return cast(Harness, importlib.import_module(f"multiact.backends.{name}.harness").harness)
     module = type(backend(name)).__module__.rpartition(".")[0]
     return cast(Harness, importlib.import_module(f"{module}.harness").harness)

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from .declaration import Activation, Elementwise, Parameter
 from .errors import ParameterError, ShapeError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: For the docstring of a Module that is made like the activation's function is called; the framework's own arguments follow.
+CONSTRUCTOR = """
+Constructor
+-----------
+The parameters and options above, numbers only, by keyword or in that order; and
+learnable : True for all parameters, False for none, or their names; by default those that are learned by definition. One that
+    has to be positive is learned as its logarithm.
+num_parameters : 1, or the number of channels: a learnable parameter then has one value for each.
+"""
 
 
 def learnable_names(
@@ -79,6 +94,52 @@ def number(p: Parameter, value: Any, owner: str) -> float:
     return checked
 
 
+def settings(activation: Activation, positional: Sequence[Any], given: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """All parameters and options that a constructor was given, by position in their order or by keyword, or its defaults.
+
+    Raises
+    ------
+    ParameterError : one is unknown, missing, given twice or out of range.
+    """
+    names = [s.name for s in activation.held_settings]
+    if len(positional) > len(names):
+        raise ParameterError(f"{owner} takes at most {len(names)} positional arguments. Received: {len(positional)}.")
+    twice = [n for n in names[: len(positional)] if n in given]
+    unknown = [n for n in given if n not in names]
+    if twice or unknown:
+        fault = f"{twice[0]} was given twice" if twice else f"there is no argument {unknown[0]!r}"
+        raise ParameterError(f"{owner}: {fault}. It takes: {', '.join(names) or 'none'}.")
+    found = {**given, **dict(zip(names, positional))}
+    for p in activation.held:
+        if p.name not in found and p.default is None:
+            raise ParameterError(f"{owner} needs {p.name}=..., which has no default.")
+        found[p.name] = number(p, found.get(p.name, p.default), owner)
+    return found | {o.name: o.check(found.get(o.name, o.default), owner) for o in activation.options}
+
+
+def signature(activation: Activation, *constructors: Callable[..., None]) -> inspect.Signature:
+    """What a class of an activation is made with: its settings, then the keywords of these constructors."""
+    kinds = inspect.Parameter
+    ours = [
+        kinds(s.name, kinds.POSITIONAL_OR_KEYWORD, default=kinds.empty if s.default is None else s.default)
+        for s in activation.held_settings
+    ]
+    own = {p.name: p for c in constructors for p in inspect.signature(c).parameters.values()}
+    return inspect.Signature([*ours, *(p for p in own.values() if p.kind is kinds.KEYWORD_ONLY)])
+
+
+class OfClass:
+    """The `__signature__` of a class, which its instances, being called otherwise, do not have."""
+
+    def __init__(self, signature: inspect.Signature) -> None:
+        self._signature = signature
+
+    def __get__(self, instance: object | None, owner: type) -> inspect.Signature:
+        if instance is not None:
+            raise AttributeError("__signature__")
+        return self._signature
+
+
 def along_channels(size: int, shape: Sequence[int | None], axis: int, what: str, change: str) -> tuple[int, ...]:
     """The shape in which `size` values, one for each channel, broadcast to an input of `shape`.
 
@@ -99,3 +160,111 @@ def describe(p: Parameter, name: str, default: str) -> str:
     """A line of a constructor's documentation."""
     stored = " Learned as its logarithm, which keeps it positive." if is_positive(p) else ""
     return f"{name} : number in {p.allowed}, {default}. {p.description}".rstrip(". ") + "." + stored
+
+
+def attribute(p: Parameter) -> str:
+    """The attribute of a Module that holds a parameter which is not learned; one that has to be positive is a property."""
+    return f"_{p.name}" if is_positive(p) else p.name
+
+
+def held(
+    activation: Activation, learnable: Sequence[str], given: Mapping[str, Any], num_parameters: int
+) -> tuple[dict[str, tuple[tuple[int, ...], float]], dict[str, Any]]:
+    """What a Module holds of the `settings` given: its weights as (shape, start) and other attributes, by their names."""
+    weights: dict[str, tuple[tuple[int, ...], float]] = {}
+    fixed: dict[str, Any] = {}
+    for p in activation.held:
+        if p.name in learnable:
+            shape = (num_parameters,) if num_parameters != 1 and p.broadcast == "channel" else ()
+            weights[stored_name(p)] = shape, stored_value(p, given[p.name])
+        else:
+            fixed[attribute(p)] = given[p.name]
+    return weights, fixed | {o.name: given[o.name] for o in activation.options}
+
+
+def arguments(
+    activation: Activation, read: Callable[[str], Any], shape: Sequence[int | None], axis: int, owner: str
+) -> dict[str, Any]:
+    """The keyword arguments with which a Module calls the function on an input of `shape`, those at their default left out.
+
+    Parameters
+    ----------
+    read : the value of a setting by its name: an array if it is learned.
+    axis : of the channels.
+    """
+    given = {}
+    for s in activation.held_settings:
+        v = read(s.name)
+        learned = hasattr(v, "shape")
+        if learned and v.shape:
+            change = "Set num_parameters to the number of channels, or channel_axis to their axis."
+            v = v.reshape(along_channels(v.size, shape, axis, f"{owner}: {s.name}", change))
+        if learned or v != s.default:
+            given[s.name] = v
+    return given
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The Module that computes a case of conformance, for the capabilities that concern Modules.
+
+    Of an elementwise function each point is a channel with parameters of its own, so that the gradients are those of the points;
+    along an axis one parameter serves all rows, whose gradients are then wanted one by one.
+
+    Attributes
+    ----------
+    names : what each array of the case is.
+    settings : what the Module is made with; all its parameters are learned.
+    weights : what it learns in place of what it is made with, by the name of the weight.
+    inputs : the positions of the inputs among the arrays, in the order in which the Module takes them.
+    """
+
+    activation: Activation
+    names: tuple[str, ...]
+    settings: Mapping[str, Any]
+    weights: Mapping[str, np.ndarray]
+    inputs: tuple[int, ...]
+
+    @classmethod
+    def of(cls, call: Any, arrays: Sequence[np.ndarray]) -> Recipe:
+        """The one for a call as the conformance suite makes it, and its arrays."""
+        import numpy as np
+
+        activation, names = call.activation, tuple(call.names)
+        if activation.random is not None and activation.random.default is None:
+            raise NotImplementedError(f"{activation.name} is random in every call of its Module.")
+        given = {p: a for p in activation.held for n, a in zip(names, arrays) if n == p.name}
+        settings = dict(call.keywords) | {p.name: float(a.flat[0]) for p, a in given.items()}
+        settings |= {"learnable": True} if activation.held else {}
+        weights = {}
+        if activation.kind != "axiswise" and given:
+            settings |= {"num_parameters": arrays[0].size, "channel_axis": 0}
+            weights = {stored_name(p): np.log(a) if is_positive(p) else a for p, a in given.items()}
+        own = {p.name for p in activation.parameters}
+        inputs = tuple(i for i, n in enumerate(names) if n not in own)
+        gated = activation.kind == "gated"
+        swapped = gated and (settings.get("gate") or activation.option("gate").default) != "second"
+        return cls(activation, names, settings, weights, inputs[::-1] if swapped else inputs)
+
+    @property
+    def positive(self) -> bool:
+        """Whether a logarithm is learned, which in float32 would stand for another parameter."""
+        return any(map(is_positive, self.activation.held))
+
+    def learned(self, i: int) -> Parameter | None:
+        """The parameter that argument `i` of the call is; None for an input.
+
+        Raises
+        ------
+        NotImplementedError : it is a random number.
+        """
+        if i in self.inputs:
+            return None
+        for p in self.activation.held:
+            if p.name == self.names[i]:
+                return p
+        raise NotImplementedError(f"{self.names[i]} is drawn, not learned.")
+
+    def gradient(self, p: Parameter, by_weight: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """The gradient in a parameter, which is `at`, from that in what is learned for it."""
+        return by_weight / at if is_positive(p) else by_weight

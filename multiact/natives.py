@@ -32,7 +32,7 @@ REQUIRED: Any = inspect.Parameter.empty
 _ANY: Any = object()
 
 #: The order in which frameworks are listed; whatever else has a table comes after them.
-FIRST = ("torch", "jax", "keras", "tensorflow", "flax", "tf_keras", "onnx", "transformers")
+FIRST = ("torch", "jax", "keras", "tensorflow", "flax", "equinox", "mlx", "tf_keras", "onnx", "transformers")
 
 
 def _same(value: Any) -> Any:
@@ -428,7 +428,10 @@ _kept: list[list[Any]] = []
 
 
 class NativeHarness:
-    """For a framework whose activations are only judged: they are evaluated by the harness of the one it runs on."""
+    """For a framework that runs on another, whose harness evaluates its activations.
+
+    Of ours only the capabilities are judged, as its functions are those of the one below.
+    """
 
     def __init__(self, name: str, below: str, versions: Callable[[], Mapping[str, str]]) -> None:
         self._below = cast(Harness, importlib.import_module(f"{__package__}.backends.{below}.harness").harness)
@@ -445,7 +448,11 @@ class NativeHarness:
         return {**self._below.versions(), **self._versions()}
 
     def function(self, activation: Activation) -> Callable[..., Array]:
-        raise NotImplementedError(f"{self.name} is no backend of multiact; only its own activations can be judged.")
+        from . import dispatch
+
+        if self.name not in dispatch.BUILTIN:
+            raise NotImplementedError(f"{self.name} is no backend of multiact; only its own activations can be judged.")
+        return dispatch.backend(self.name).function(activation)
 
     def natives(self, activation: Activation) -> Sequence[Native]:
         return peers(self.name, activation.name)

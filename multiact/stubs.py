@@ -76,7 +76,10 @@ def _static(source: Path) -> str:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             public = set(ast.literal_eval(node.value))
     lines = ["__version__: str"] if source.parent.name == "multiact" else []
-    for node in tree:
+    later = [
+        n for node in tree if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) for n in node.body
+    ]
+    for node in [*tree, *later]:
         if isinstance(node, ast.ImportFrom):
             origin = "." * node.level + (node.module or "")
             for a in node.names:

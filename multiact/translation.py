@@ -154,7 +154,7 @@ def translate(framework: str, name: Any, *, to: str | None = None, **arguments: 
 
     Parameters
     ----------
-    framework : "torch", "jax", "keras", "tensorflow", "flax", "tf_keras", "onnx", "transformers", or "multiact" for ours.
+    framework : "torch", "jax", "keras", "tensorflow", "flax", "equinox", "mlx", "tf_keras", "onnx", "transformers", or "multiact" for ours.
     name : its name there ("LeakyReLU", "nn.LeakyReLU", "torch.nn.LeakyReLU"), or the object: a Module, Layer, function,
         functools.partial of one, ONNX node.
     to : a framework, for the equivalent there.
@@ -209,7 +209,10 @@ def recognise(thing: Any, arguments: Mapping[str, Any] | None = None) -> Transla
     if isinstance(activation, Activation):
         spelled = {s.name: s.name for s in activation.settings} | dict(getattr(thing, "_spelled", {}))
         values = {ours: getattr(thing, theirs, None) for ours, theirs in spelled.items()}
-        given = {n: v for n, v in values.items() if isinstance(v, (int, float, str))}
+        held = getattr(
+            thing, "settings", {}
+        )  # of a function that was given them before, e.g. keras.get("elu", alpha=2)
+        given = {n: v for n, v in {**values, **held}.items() if isinstance(v, (int, float, str))}
         return _of_ours(activation, {**given, **(arguments or {})})
     found = natives.identify(thing)
     if found is None:

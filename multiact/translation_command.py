@@ -19,7 +19,7 @@ from .translation import Audit, Equivalent, Translation, audit, translate
 
 def translate_command(
     framework: Annotated[
-        str, typer.Argument(help="torch, jax, keras, tensorflow, flax, tf_keras, onnx, transformers.")
+        str, typer.Argument(help="torch, jax, keras, tensorflow, flax, equinox, mlx, tf_keras, onnx, transformers.")
     ],
     name: Annotated[str | None, typer.Argument(help="Its name there; without one, all are listed.")] = None,
     to: Annotated[str | None, typer.Option(help="A framework. Default: all.")] = None,

@@ -196,6 +196,9 @@ def test_flax_modules():
         mf.GumbelSoftmax()(jnp.zeros(3))
     with pytest.raises(ma.ParameterError, match="MetaACON starts at random: give rngs="):
         mf.MetaACON(num_parameters=4)
+    for transform in (nnx.remat, nnx.vmap):  # which look at the signature of what they are given
+        np.testing.assert_array_equal(transform(mf.SiLU())(x), ma.silu(x))
+        np.testing.assert_array_equal(transform(mf.Mixture())(x), mf.Mixture()(x))
     with pytest.raises(ma.ShapeError, match="3 values, one for each channel"):
         prelu(jnp.ones((2, 4)))
     with pytest.raises(ma.ParameterError, match="no argument 'slope'. It takes: negative_slope"):

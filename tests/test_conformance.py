@@ -137,7 +137,7 @@ def test_command_ends_with_1_when_something_misses_its_budget(cli):
         (["--backend", "numpi"], "no backend is named 'numpi'"),
         (["--activation", "rellu"], "Did you mean"),
         (["--dtype", "int8"], "no dtype is named 'int8'"),
-        (["--mode", "sharded"], "no mode is named 'sharded'"),
+        (["--mode", "spread"], "no mode is named 'spread'"),
         (["--backend", "numpy", "--activation", "relu", "--dtype", "float32", "--device", "tpu"], "no device 'tpu'"),
         (["--backend", "numpy", "--mode", "forward"], "nothing to run"),
     ],

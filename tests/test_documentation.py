@@ -104,7 +104,7 @@ def test_one_file_adds_an_activation_everywhere(with_the_example):
         assert set(stubs.stale()) == set(stubs.available().values())
         for name in stubs.available():
             text = stubs.generate(name)
-            assert "def ricker(" in text and ("class Ricker(" in text) == (name in ("torch", "keras", "flax"))
+            assert "def ricker(" in text and ("class Ricker(" in text) == (name in ("torch", "keras", "flax", "equinox", "mlx"))
         for name in dispatch.BUILTIN:
             if dispatch.installed(name):
                 backend = dispatch.backend(name)

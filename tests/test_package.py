@@ -24,12 +24,18 @@ FRAMEWORKS = {
     "jax",
     "jaxlib",
     "flax",
+    "equinox",
+    "mlx",
+    "dask",
+    "ndonnx",
+    "cupy",
     "tensorflow",
     "keras",
     "tf_keras",
     "onnx",
     "onnxruntime",
     "transformers",
+    "timm",
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -89,9 +95,15 @@ def test_a_framework_is_imported_only_in_its_own_folder(room):
         if found != room:
             continue
         allowed = {inside.parts[0]} if room == "backends" and len(inside.parts) > 1 else set()
-        allowed |= {"jax": {"jaxlib"}, "flax": {"jax"}, "onnx": {"onnxruntime"}, "transformers": {"torch"}}.get(
-            next(iter(allowed), ""), set()
-        )
+        allowed |= {
+            "jax": {"jaxlib"},
+            "flax": {"jax"},
+            "equinox": {"jax"},
+            "onnx": {"onnxruntime"},
+            "ndonnx": {"onnx", "onnxruntime"},
+            "torch": {"onnxruntime"},
+            "transformers": {"torch"},
+        }.get(next(iter(allowed), ""), set())
         used = {module.partition(".")[0] for module in imports(path)} & FRAMEWORKS
         assert used <= allowed, f"{path.relative_to(ROOT)} imports {used - allowed}"
 
@@ -101,21 +113,24 @@ def test_the_core_depends_on_numpy_and_array_api_compat_alone():
     allowed = {"numpy", "array_api_compat", "multiact", *sys.stdlib_module_names}
     optional = {
         "cli.py": {"typer", "rich"},
+        "advisor_command.py": {"typer", "rich"},
         "translation_command.py": {"typer", "rich"},
         "plot.py": {"matplotlib"},
         "progress.py": {"rich"},
+        "showing.py": {"matplotlib"},
         "symbolic.py": {"sympy"},
     }
+    folders = {"diagnostics": {"rich"}, "explorer": {"typer", "rich", "jinja2", "bokeh", "latex2mathml"}}
     for room, inside, path in sources():
         if room == "multiact":
-            more = optional.get(inside.name, set())
+            more = optional.get(inside.name, set()) | folders.get(inside.parts[0], set())
             assert {m.partition(".")[0] for m in imports(path)} <= allowed | more, path.name
 
 
 def test_extras():
     extras = PROJECT["project"]["optional-dependencies"]
     rooms = {"torch", "jax", "tensorflow", "keras", "flax", "equinox", "mlx", "onnx"}
-    assert set(extras) == {*rooms, "conformance", "bench", "plot", "all", "dev"}
+    assert set(extras) == {*rooms, "conformance", "bench", "explore", "plot", "all", "dev"}
     assert set(dispatch.BUILTIN) - {"numpy"} <= set(extras)
     pinned = {line.partition("==")[0].lower().replace("_", "-") for line in constraints()}
     for name, requirements in extras.items():

@@ -21,6 +21,7 @@ MODULES = {
     "jax": ("jax.nn",),
     "keras": ("keras.activations", "keras.layers"),
     "tensorflow": ("tensorflow.nn",),
+    "mlx": ("mlx.nn",),
 }
 
 LOSS, POOLING, CONVOLUTION = "a loss", "pooling", "a convolution"
@@ -111,6 +112,18 @@ NO_ACTIVATION: dict[str, dict[str, str]] = {
         **dict.fromkeys(("bias_add", "*embedding_lookup*"), LINEAR),
         "isotonic_regression": "a regression along an axis, an operation of optimisers and rankings",
     },
+    "mlx.nn": {
+        **dict.fromkeys(("AvgPool*", "MaxPool*"), POOLING),
+        "Conv*": CONVOLUTION,
+        **dict.fromkeys(("BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm"), NORMALISATION),
+        "Dropout*": DROPOUT,
+        **dict.fromkeys(("GRU", "LSTM", "RNN"), RECURRENT),
+        **dict.fromkeys(("MultiHeadAttention", "Transformer*", "ALiBi", "RoPE", "SinusoidalPositionalEncoding"), ATTENTION),
+        "Upsample": SHAPE,
+        **dict.fromkeys(("*Linear", "Bilinear", "*Embedding"), LINEAR),
+        **dict.fromkeys(("Module", "Sequential", "FullyShardedModule", "fully_shard", "average_gradients"), PLUMBING),
+        **dict.fromkeys(("quantize", "value_and_grad"), PLUMBING),
+    },
 }  # fmt: skip
 
 
@@ -176,6 +189,13 @@ def test_every_activation_of_flax_is_there():
         names = {n for n in public("jax.nn") if getattr(found, n, None) is getattr(jax_nn, n)} | {"PReLU"}
         names -= {n for n in names if excused(n, NO_ACTIVATION["jax.nn"])}
         assert {e.name for e in natives.table("flax") if e.spelling.startswith(module)} == names
+
+
+def test_every_activation_of_equinox_is_there():
+    pytest.importorskip("equinox")
+    layers = importlib.import_module("equinox.nn")
+    names = {n for n in public("equinox.nn") if getattr(layers, n).__module__.endswith("_activations")} | {"Identity"}
+    assert {e.name for e in natives.table("equinox")} == names
 
 
 def test_every_activation_of_tf_keras_is_there():

@@ -178,7 +178,7 @@ def test_a_definition_of_ones_own_is_at_once_everywhere(cube):
     for name in stubs.available():
         text = stubs.generate(name)
         assert "def test_cube(" in text and "test_third_power = test_cube" in text, name
-        assert ("class TestCube(" in text) == (name in ("torch", "keras", "flax")), name
+        assert ("class TestCube(" in text) == (name in ("torch", "keras", "flax", "equinox", "mlx")), name
     for name in dispatch.BUILTIN:
         if dispatch.installed(name):
             module = __import__(f"multiact.backends.{name}", fromlist=["backend"])

@@ -14,7 +14,7 @@ import pytest
 from multiact.dispatch import installed
 
 WORKER = Path(__file__).parent / "training" / "worker.py"
-FRAMEWORKS = ("torch", "flax", "keras-torch", "keras-jax", "keras-tensorflow")
+FRAMEWORKS = ("torch", "flax", "equinox", "keras-torch", "keras-jax", "keras-tensorflow")
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,16 @@ import link_tree
 def protocols() -> str:
     """A program that has a type only if every backend satisfies `Backend` and every harness `Harness`.
 
-    All but that of Flax, which adds Modules to JAX, are timed too.
+    Those of a backend with a timing.py are timed too.
     """
     lines = ["from multiact.protocols import Backend, Harness, Timed"]
     for adapter in sorted((link_tree.ROOT / "backends").glob("*/adapter.py")):
         name = adapter.parent.name
         lines.append(f"from multiact.backends.{name}.adapter import backend as {name}_backend")
         lines.append(f"_{name}_backend: Backend = {name}_backend")
+        kind = "Timed" if adapter.with_name("timing.py").exists() else "Harness"
         lines.append(f"from multiact.backends.{name}.harness import harness as {name}_harness")
-        lines.append(f"_{name}_harness: {'Harness' if name == 'flax' else 'Timed'} = {name}_harness")
+        lines.append(f"_{name}_harness: {kind} = {name}_harness")
     return "\n".join(lines) + "\n"
 
 

@@ -28,11 +28,13 @@ CASES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "tensorflow": (("numpy", "tensorflow", "keras"), {"KERAS_BACKEND": "tensorflow"}),
     "keras": (("numpy",), {}),
     "flax": (("numpy", "jax", "flax"), {}),
+    "equinox": (("numpy", "jax", "equinox"), {}),
+    "mlx": (("numpy", "mlx"), {}),
     "keras,torch": (("numpy", "torch", "keras"), {"KERAS_BACKEND": "torch"}),
 }
 #: The extras with which the command line runs.
 COMMANDS = ("conformance", "bench", "plot")
-BACKENDS = ("torch", "jax", "tensorflow", "keras", "flax", "numpy")
+BACKENDS = ("torch", "jax", "tensorflow", "keras", "flax", "equinox", "mlx", "numpy")
 
 
 def build(folder: Path) -> Path:
@@ -131,11 +133,15 @@ def use(backend: str) -> None:
         import jax
 
         got = [float(module.gelu(jax.numpy.float32(1))), float(jax.grad(module.gelu)(1.0))]
-    elif backend == "flax":
+    elif backend in ("flax", "equinox"):
         import jax
 
         layer = module.GELU()
         got = [float(layer(jax.numpy.float32(1))), float(jax.grad(layer)(1.0))]
+    elif backend == "mlx":
+        import mlx.core as mx
+
+        got = [float(module.GELU()(mx.array(1.0))), float(mx.grad(module.gelu)(mx.array(1.0)))]
     elif backend == "tensorflow":
         import tensorflow as tf
 

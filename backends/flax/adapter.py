@@ -7,16 +7,9 @@ from typing import Any
 
 from flax import nnx
 
-from multiact import dispatch
 from multiact.adaptive import Adaptive
 from multiact.declaration import Activation, Array, Axiswise, Elementwise
-from multiact.exports import BackendBase
-from multiact.protocols import Backend
-
-
-def below() -> Backend:
-    """The backend of JAX."""
-    return dispatch.backend("jax")
+from multiact.exports import LayersOver
 
 
 def value(x: Any) -> Any:
@@ -31,24 +24,19 @@ def _reading(function: Callable[..., Array]) -> Callable[..., Array]:
     return call
 
 
-class FlaxBackend(BackendBase):
+class FlaxBackend(LayersOver):
     """Functions of Variables and of JAX arrays, and NNX Modules."""
 
-    name = "flax"
-    has_layers = True
-
-    @property
-    def namespace(self) -> Any:
-        return below().namespace
+    name, below = "flax", "jax"
 
     def owns(self, x: Any) -> bool:
         return isinstance(x, nnx.Variable)
 
     def dtype(self, x: Array) -> str:
-        return below().dtype(value(x))
+        return super().dtype(value(x))
 
     def make_function(self, activation: Activation) -> Callable[..., Array]:
-        native = below().function(activation)
+        native = super().make_function(activation)
         call = _reading(native)
         call.__name__ = call.__qualname__ = activation.name
         call.__doc__, call.__signature__ = native.__doc__, native.__signature__  # type: ignore[attr-defined]
@@ -56,10 +44,10 @@ class FlaxBackend(BackendBase):
         return call
 
     def register_elementwise(self, function: Elementwise) -> Callable[..., Array]:
-        return _reading(below().elementwise(function))
+        return _reading(super().register_elementwise(function))
 
     def register_axiswise(self, function: Axiswise) -> Callable[..., Array]:
-        return _reading(below().axiswise(function))
+        return _reading(super().register_axiswise(function))
 
     def make_layer(self, activation: Activation) -> type:
         from .modules import make_module

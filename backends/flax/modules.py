@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, ClassVar
 
 import jax
@@ -18,17 +17,14 @@ from multiact.functions import documentation
 
 from .adapter import backend, value
 
-CONSTRUCTOR = """
-Constructor
------------
-The parameters and options above, numbers only, by keyword or in that order; and
-learnable : True for all parameters, False for none, or their names; by default those that are learned by definition. One that
-    has to be positive is learned as its logarithm.
-num_parameters : 1, or the number of channels: a learnable parameter then has one value for each.
+CONSTRUCTOR = (
+    learning.CONSTRUCTOR
+    + """\
 channel_axis : the axis of the channels, the last by default.
 param_dtype : of the learnable parameters, float32 by default.
 rngs : accepted as by other Modules; needed where the function itself is random.
 """
+)
 
 
 class ActivationModule(nnx.Module):
@@ -46,45 +42,26 @@ class ActivationModule(nnx.Module):
         rngs: nnx.Rngs | None = None,
         **given: Any,
     ) -> None:
-        kind, names = type(self).__name__, [s.name for s in self.activation.held_settings]
-        if len(values) > len(names):
-            raise ParameterError(f"{kind} takes at most {len(names)} positional arguments. Received: {len(values)}.")
-        twice = [n for n in names[: len(values)] if n in given]
-        unknown = [n for n in given if n not in names]
-        if twice or unknown:
-            fault = f"{twice[0]} was given twice" if twice else f"there is no argument {unknown[0]!r}"
-            raise ParameterError(f"{kind}: {fault}. It takes: {', '.join(names) or 'none'}.")
-        given |= dict(zip(names, values))
+        kind = type(self).__name__
+        settings = learning.settings(self.activation, values, given, kind)
         self.learnable = learning.learnable_names(self.activation, learnable, kind)
         self.num_parameters, self.channel_axis = num_parameters, channel_axis
-        for p in self.activation.held:
-            if p.name not in given and p.default is None:
-                raise ParameterError(f"{kind} needs {p.name}=..., which has no default.")
-            start = learning.number(p, given.get(p.name, p.default), kind)
-            if p.name in self.learnable:
-                shape = (num_parameters,) if num_parameters != 1 and p.broadcast == "channel" else ()
-                weight = jnp.full(shape, learning.stored_value(p, start), param_dtype or jnp.float32)
-                setattr(self, learning.stored_name(p), nnx.Param(weight))
-            else:
-                setattr(self, f"_{p.name}" if learning.is_positive(p) else p.name, start)
-        for o in self.activation.options:
-            setattr(self, o.name, o.check(given.get(o.name, o.default), kind))
+        weights, fixed = learning.held(self.activation, self.learnable, settings, num_parameters)
+        for name, (shape, start) in weights.items():
+            setattr(self, name, nnx.Param(jnp.full(shape, start, param_dtype or jnp.float32)))
+        for name, setting in fixed.items():
+            setattr(self, name, setting)
 
     def __call__(self, *inputs: Array) -> Array:
         return backend.function(self.activation)(*inputs, **self._given(value(inputs[0])))
 
     def _given(self, x: Array) -> dict[str, Any]:
         """The keyword arguments for an input, those at their default left out."""
-        given = {}
-        for s in self.activation.held_settings:
-            v = value(getattr(self, s.name))
-            if isinstance(v, jax.Array) and v.ndim:
-                what = f"{type(self).__name__}: {s.name}"
-                change = "Set num_parameters to the number of channels, or channel_axis to their axis."
-                v = v.reshape(learning.along_channels(v.size, x.shape, self.channel_axis, what, change))
-            if isinstance(v, jax.Array) or v != s.default:
-                given[s.name] = v
-        return given
+
+        def read(name: str) -> Any:
+            return value(getattr(self, name))
+
+        return learning.arguments(self.activation, read, x.shape, self.channel_axis, type(self).__name__)
 
 
 class RandomModule(ActivationModule):
@@ -116,7 +93,7 @@ def _positive(p: Parameter) -> property:
     def get(self: ActivationModule) -> Any:
         if p.name in self.learnable:
             return jnp.exp(value(getattr(self, learning.stored_name(p))))
-        return getattr(self, f"_{p.name}")
+        return getattr(self, learning.attribute(p))
 
     return property(get, doc=p.description)
 
@@ -124,29 +101,18 @@ def _positive(p: Parameter) -> property:
 def make_module(activation: Activation) -> type[ActivationModule]:
     """The Module class of an activation."""
     members = {p.name: _positive(p) for p in activation.parameters if learning.is_positive(p)}
+    bases = (ActivationModule, RandomModule) if activation.random else (ActivationModule,)
     return type(
         activation.class_name,
-        (RandomModule if activation.random else ActivationModule,),
+        bases[-1:],
         {
             "__module__": __package__,
             "__doc__": documentation(activation) + "\n" + CONSTRUCTOR,
-            "__signature__": _signature(activation),
+            "__signature__": learning.OfClass(learning.signature(activation, *(b.__init__ for b in bases))),
             "activation": activation,
             **members,
         },
     )
-
-
-def _signature(activation: Activation) -> inspect.Signature:
-    kinds = inspect.Parameter
-    ours = [
-        kinds(s.name, kinds.POSITIONAL_OR_KEYWORD, default=kinds.empty if s.default is None else s.default)
-        for s in activation.held_settings
-    ]
-    own = [*inspect.signature(ActivationModule.__init__).parameters.values()]
-    if activation.random:
-        own.append(inspect.signature(RandomModule.__init__).parameters["deterministic"])
-    return inspect.Signature([*ours, *(p for p in own if p.kind is kinds.KEYWORD_ONLY)])
 
 
 ADAPTIVE_ARGUMENTS = """\
@@ -175,8 +141,8 @@ class AdaptiveModule(nnx.Module):
         self.num_parameters, self.channel_axis = num_parameters, channel_axis
         if rngs is None and self.adaptive.random:
             raise ParameterError(f"{type(self).__name__} starts at random: give rngs=nnx.Rngs(seed).")
-        seed = 0 if rngs is None else int(jax.random.randint(rngs.params(), (), 0, 2**31 - 1))
-        for name, start in self.adaptive.initial(num_parameters, np.random.default_rng(seed)).items():
+        rng: Any = None if rngs is None else adaptive.Draws(jax.random, rngs.params())
+        for name, start in self.adaptive.initial(num_parameters, rng).items():
             setattr(self, name, nnx.Param(jnp.asarray(start, param_dtype or jnp.float32)))
 
     def _weights(self) -> dict[str, Array]:

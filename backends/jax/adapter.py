@@ -69,7 +69,8 @@ class JaxBackend(BackendBase):
                 total = sum(terms[1:], start=terms[0]) if terms else jnp.zeros_like(x)
                 return call(*primals), jnp.broadcast_to(total, x.shape).astype(x.dtype)
 
-            call.defjvp(rule, symbolic_zeros=True)
+            # of one argument there is no other whose tangent is zero, and Pallas lowers no kernel for TPU with symbolic zeros
+            call.defjvp(rule, symbolic_zeros=len(free) > 1)
             return jax.jit(call)
 
         by_constants = ByConstants(make)
@@ -96,7 +97,7 @@ class JaxBackend(BackendBase):
                 tangent = function.jvp(namespace, merge(constants, wide), call(*wide), directions, **options)
                 return call(*primals), tangent.astype(primals[0].dtype)
 
-            call.defjvp(rule, symbolic_zeros=True)
+            call.defjvp(rule, symbolic_zeros=constants.count(None) > 1)
             return jax.jit(call)
 
         def entry(*arguments: Array, **options: int) -> Array:

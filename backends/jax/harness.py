@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -15,11 +15,10 @@ from multiact import cache
 from multiact.declaration import Activation, Array
 from multiact.natives import peers
 from multiact.protocols import Native, Result
+from multiact.transforms import Function, Transforms
 
 from .adapter import backend
 from .timing import JaxTiming
-
-Function = Callable[..., Array]
 
 # Compiled functions are kept on disk: Keras on JAX and a second run meet the same ones.
 jax.config.update("jax_compilation_cache_dir", str(cache.directory("jax")))
@@ -27,49 +26,24 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def _at(call: Function, arrays: Sequence[Array], i: int) -> Function:
-    """`call` as a function of argument i alone."""
-    return lambda v: call(*arrays[:i], v, *arrays[i + 1 :])
+def pull(function: Function, at: Array, weight: Array | None) -> Array:
+    """The cotangent of the argument for one of the result, ones for None."""
+    result, back = jax.vjp(function, at)
+    return back(jnp.ones_like(result) if weight is None else weight)[0]
 
 
-def _reverse(call: Function, wrt: tuple[int, ...], arrays: Sequence[Array], weights: Sequence[Array | None]) -> Array:
-    """The cotangent of the last argument of `wrt`; each level contracts with its weight, ones for None."""
-    if not wrt:
-        return call(*arrays)
-
-    def lower(*inputs: Array) -> Array:
-        return _reverse(call, wrt[:-1], inputs, weights[:-1])
-
-    result, pull = jax.vjp(_at(lower, arrays, wrt[-1]), arrays[wrt[-1]])
-    weight = weights[-1]
-    return pull(jnp.ones_like(result) if weight is None else weight)[0]
+def push(function: Function, at: Array, weight: Array | None) -> Array:
+    """The tangent of the result along one of the argument, ones for None."""
+    return jax.jvp(function, (at,), (jnp.ones_like(at) if weight is None else weight,))[1]
 
 
-def _forward(call: Function, wrt: tuple[int, ...], arrays: Sequence[Array], weights: Sequence[Array | None]) -> Array:
-    if not wrt:
-        return call(*arrays)
-
-    def lower(*inputs: Array) -> Array:
-        return _forward(call, wrt[:-1], inputs, weights[:-1])
-
-    at = arrays[wrt[-1]]
-    weight = weights[-1]
-    return jax.jvp(_at(lower, arrays, wrt[-1]), (at,), (jnp.ones_like(at) if weight is None else weight,))[1]
-
-
-def _forward_over_reverse(
-    call: Function, wrt: tuple[int, ...], arrays: Sequence[Array], weights: Sequence[Array | None]
-) -> Array:
-    """For the second derivative in one argument, whose matrix is symmetric, the same as reverse over reverse."""
-    return _forward(lambda *inputs: _reverse(call, wrt[:1], inputs, weights[:1]), wrt[1:], arrays, weights[1:])
+transforms = Transforms(pull, push)
 
 
 @lru_cache(maxsize=256)
 def _prepared(call: Function, wrt: tuple[int, ...], mode: str, weighted: bool) -> Function:
     """A function of (arrays, weights), compiled or vectorised as the mode says."""
-    derive = _forward if mode == "forward" else _reverse
-    if mode == "second" and len(wrt) == 2 and wrt[0] == wrt[1]:
-        derive = _forward_over_reverse
+    derive = transforms.by_mode(mode, wrt)
 
     def function(arrays: tuple[Array, ...], weights: tuple[Array, ...] | None) -> Array:
         return derive(call, wrt, arrays, (None,) * len(wrt) if weights is None else weights)
@@ -127,16 +101,17 @@ class JaxHarness(JaxTiming):
             raise NotImplementedError(f"jax has no mode {mode!r}.")
         with jax.enable_x64(True):
             place = jax.devices(device)[0]
-            put = partial(_put, dtype=jnp.dtype(dtype), place=place)
-            weights = None if directions is None else tuple(map(put, directions))
-            result = _prepared(call, wrt, mode, weights is not None)(tuple(map(put, arrays)), weights)
+            placed = partial(put, dtype=jnp.dtype(dtype), place=place)
+            weights = None if directions is None else tuple(map(placed, directions))
+            result = _prepared(call, wrt, mode, weights is not None)(tuple(map(placed, arrays)), weights)
             return Result(np.asarray(result).astype(np.float64), str(result.dtype))
 
     def synchronise(self, x: Array) -> Array:
         return jax.block_until_ready(x)
 
 
-def _put(a: np.ndarray, dtype: Any, place: Any) -> Array:
+def put(a: np.ndarray, dtype: Any, place: Any) -> Array:
+    """An array in a dtype on a device, or laid over several as a Sharding says."""
     return jax.device_put(np.asarray(a).astype(dtype), place)
 
 

@@ -52,9 +52,10 @@ def _layer(layer: Any, path: str, seen: list[Seen], unseen: list[str], told: set
     )
     if functional:
         below = list(layer.layers)
-        for operation in getattr(layer, "operations", ()):
-            if not isinstance(operation, keras.layers.Layer):
-                _operation(operation, path, seen)
+        for node in getattr(layer, "operations", ()):
+            found = None if isinstance(node, keras.layers.Layer) else operation(node)
+            if found is not None:
+                seen.append(Seen(f"{path}.{node.name}".strip("."), spelling=found[0], arguments=found[1]))
     elif type(layer).__module__.partition(".")[0] != "keras" or type(layer) is keras.Model:
         unseen.append(f"functions called in call() of {where} ({type(layer).__name__}): Keras does not record them")
     if isinstance(layer, keras.layers.Lambda):
@@ -71,17 +72,14 @@ def _weights(layer: Any) -> tuple[str, ...]:
     return (f"learned slopes of shape {tuple(layer.alpha.shape)}; the number given is their mean. Copy the weights.",)
 
 
-def _operation(operation: Any, path: str, seen: list[Seen]) -> None:
-    """keras.ops.relu(x) in a functional model is an operation Relu with its arguments as attributes."""
-    name = _snake(type(operation).__name__)
-    function = getattr(keras.ops, name, None)
-    if type(operation).__module__.startswith("keras.src.ops") and function is not None:
-        found = identify(function)
-        if found is not None:
-            names = {n for e in found[1] for n in e.arguments}
-            given = {n: getattr(operation, n) for n in names if hasattr(operation, n)}
-            where = f"{path}.{operation.name}".strip(".")
-            seen.append(Seen(where, spelling=found[1][0].spelling, arguments=given))
+def operation(thing: Any) -> tuple[str, dict[str, Any]] | None:
+    """keras.ops.relu(x) in a functional model is an operation Relu with its arguments as attributes: its spelling and those."""
+    function = getattr(keras.ops, _snake(type(thing).__name__), None)
+    found = identify(function) if type(thing).__module__.startswith("keras.src.ops") and function is not None else None
+    if found is None:
+        return None
+    names = {n for e in found[1] for n in e.arguments}
+    return found[1][0].spelling, {n: getattr(thing, n) for n in names if hasattr(thing, n)}
 
 
 def _snake(name: str) -> str:

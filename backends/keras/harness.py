@@ -93,12 +93,12 @@ class KerasHarness(KerasTiming):
         device: str = "cpu",
         directions: Sequence[np.ndarray] | None = None,
     ) -> Result:
-        with self._on(device):
+        with self.on(device):
             return self._below.evaluate(
                 call, arrays, wrt=wrt, mode=mode, dtype=dtype, device=device, directions=directions
             )
 
-    def _on(self, device: str) -> contextlib.AbstractContextManager[Any]:
+    def on(self, device: str) -> contextlib.AbstractContextManager[Any]:
         """On torch, Keras moves every tensor to a device of its own choice unless told which."""
         return keras.device(device) if self._below.name == "torch" else contextlib.nullcontext()
 

@@ -271,12 +271,29 @@ class RandomLayer(ActivationLayer):
 
 
 class SoftmaxLayer(AxiswiseLayer):
-    """Softmax with the call argument `mask` of keras.layers.Softmax: True keeps an entry, the others get exactly 0."""
+    """Softmax with the call argument `mask` of keras.layers.Softmax: True keeps an entry, the others get exactly 0.
+
+    The mask of a sequence, which comes with the input, is about all entries of a step.
+    """
+
+    def __call__(self, inputs: Array, *others: Any, mask: Array | None = None, **keywords: Any) -> Array:
+        # Keras would give call() the mask of the steps, which is that of entries to whoever reads it there.
+        steps = keras.src.backend.get_keras_mask(inputs) if mask is None and not others else None
+        if steps is not None:
+            mask = steps
+            for _ in range(len(inputs.shape) - len(steps.shape)):
+                mask = keras.ops.expand_dims(mask, -1)
+        return super().__call__(inputs, *others, mask=mask, **keywords)
 
     def call(self, inputs: Array, mask: Array | None = None) -> Array:
         if mask is not None and keras.backend.standardize_dtype(mask.dtype) != "bool":
             mask = mask > 0.5
         return self._function(inputs, where=mask, **self._fixed, **self._learned_values())
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """The mask that came with the input, whatever call() was given."""
+        steps = keras.src.backend.get_keras_mask(inputs)
+        return previous_mask if steps is None else steps
 
 
 def _of_the_logarithm(initializer: Any, regularizer: Any, constraint: Any) -> dict[str, Any]:

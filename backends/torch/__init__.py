@@ -19,10 +19,10 @@ require("torch")
 
 from .adapter import backend
 from .eager import build_kernels, kernels
-from .hugging_face import register_transformers
+from .hugging_face import register_timm, register_transformers
 from .layers import Gated
 
-__all__ = ["Gated", "backend", "build_kernels", "kernels", "register_transformers"]
+__all__ = ["Gated", "backend", "build_kernels", "kernels", "register_timm", "register_transformers"]
 
 
 def __getattr__(name: str) -> Any:

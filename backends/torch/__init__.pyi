@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar
 from .adapter import backend as backend
 from .eager import build_kernels as build_kernels
 from .eager import kernels as kernels
+from .hugging_face import register_timm as register_timm
 from .hugging_face import register_transformers as register_transformers
 from .layers import Gated as Gated
 

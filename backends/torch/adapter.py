@@ -164,15 +164,12 @@ def _differentiable(
                 if _numbers_are_symbols():
                     # A number first met inside a Function belongs to its graph, and Dynamo cannot use it in the next one.
                     # So all constants are met here before; the results are dropped from the graph.
-                    plain(*arguments)
-                    vjp(wide(arguments), None, arguments[0], tuple(needed), True)
+                    y = plain(*arguments)
+                    vjp(wide(arguments), None, y, tuple(needed), True)
                 return traced.apply(*arguments)
             return plain(*arguments)
         transformed = True
-        if torch._C._are_functorch_transforms_active():
-            if _forward_levels() > 1:  # there torch drops the tangent of the outer level of any Function
-                return plain(*arguments)
-        elif forward_ad._current_level < 0:
+        if not torch._C._are_functorch_transforms_active() and forward_ad._current_level < 0:
             if torch.jit.is_tracing():
                 return plain(*arguments)
             if not torch.is_grad_enabled() or not any(map(_requires_grad, arguments)):
@@ -196,10 +193,9 @@ def _requires_grad(x: Any) -> bool:
     return isinstance(x, torch.Tensor) and x.requires_grad
 
 
-def _forward_levels() -> int:
-    """How many torch.func.jvp and jacfwd are being evaluated, one inside the other."""
-    stack = torch._C._functorch.get_interpreter_stack() or ()
-    return sum(level.key() == torch._C._functorch.TransformType.Jvp for level in stack)
+def _primal(x: Any) -> Any:
+    """A Tensor without its tangent of the level that is being evaluated."""
+    return forward_ad.unpack_dual(x, level=0).primal if isinstance(x, torch.Tensor) else x
 
 
 def _autograd_function(
@@ -255,9 +251,11 @@ def _autograd_function(
             arguments = _restored(ctx)
             if all(t is None for t in tangents):
                 return None
-            inputs = wide(arguments)
-            tangent: Tensor = rule(inputs, [None if t is None else t.to(inputs[0].dtype) for t in tangents])
-            return tangent.to(arguments[0].dtype)
+            # torch calls this with forward mode turned off, in which outer levels of it lose their tangents (pytorch#197867).
+            with forward_ad._set_fwd_grad_enabled(True):
+                inputs = wide([_primal(a) for a in arguments])
+                tangent: Tensor = rule(inputs, [None if t is None else t.to(inputs[0].dtype) for t in tangents])
+                return tangent.to(arguments[0].dtype)
 
         members |= {
             "generate_vmap_rule": True,

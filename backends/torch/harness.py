@@ -89,8 +89,7 @@ class TorchHarness(TorchTiming):
             result = self._evaluate(call, arrays, wrt, mode, dtype, device, directions)
         finally:
             kernels(before)
-        values = result.detach().cpu().to(torch.float64).numpy()
-        return Result(values, str(result.dtype).removeprefix("torch."))
+        return as_result(result)
 
     def _evaluate(
         self,
@@ -105,16 +104,16 @@ class TorchHarness(TorchTiming):
         tensors = [put(a, dtype, device) for a in arrays]
         given = [None] * len(wrt) if directions is None else [put(d, dtype, device) for d in directions]
         if mode == "compiled":
-            return _by_autograd(self._compile(call, tensors), tensors, wrt, given, record_all=True)
+            return by_autograd(self._compile(call, tensors), tensors, wrt, given, record_all=True)
         if mode == "reverse":
-            return _by_vjp(call, tensors, wrt, given)
+            return by_vjp(call, tensors, wrt, given)
         if mode == "forward":
             return _by_jvp(call, tensors, wrt, given)
         if mode == "vmapped":
             return _vmapped(call, tensors, wrt, given)
         if mode == "kernels":
             _build(call, tensors[0])
-        return _by_autograd(call, tensors, wrt, given)
+        return by_autograd(call, tensors, wrt, given)
 
     def synchronise(self, x: Array) -> Array:
         if x.device.type == "cuda":
@@ -137,7 +136,7 @@ class TorchHarness(TorchTiming):
             rest = iter(tensors)
             return tuple([f(*[next(rest) for _ in own]) for f, own in zip(functions, examples)])
 
-        graph = self._traced(together)
+        graph = self.traced(together)
 
         def member(at: int) -> Function:
             def call(*tensors: Tensor) -> Tensor:
@@ -159,7 +158,7 @@ class TorchHarness(TorchTiming):
         """`call` compiled, the same for its value and its gradients, so that both come from one compilation."""
         key = _key(call, tensors)
         if key not in self._compiled:
-            self._remember(key, self._traced(call))
+            self._remember(key, self.traced(call))
         return self._compiled[key]
 
     def _remember(self, key: Key, compiled: Function) -> None:
@@ -167,13 +166,20 @@ class TorchHarness(TorchTiming):
         if len(self._compiled) > KEPT:
             self._compiled.popitem(last=False)
 
-    def _traced(self, call: Function) -> Function:
+    def traced(self, call: Function, dynamic: bool = False, compiler: str | None = None) -> Function:
+        """`call` to be compiled as one graph, when it is called first."""
+
         def compiled(*tensors: Tensor) -> Any:
             return call(*tensors)
 
         # Code of its own, because torch limits the compilations of one code object.
         compiled.__code__ = compiled.__code__.replace(co_name=f"compiled_{next(self._numbers)}")
-        return torch.compile(compiled, fullgraph=True, dynamic=False, backend=self.compiler)
+        return torch.compile(compiled, fullgraph=True, dynamic=dynamic, backend=compiler or self.compiler)
+
+
+def as_result(x: Tensor) -> Result:
+    """A Tensor as what a harness returns."""
+    return Result(x.detach().cpu().to(torch.float64).numpy(), str(x.dtype).removeprefix("torch."))
 
 
 def _build(call: Any, x: Tensor) -> None:
@@ -206,14 +212,17 @@ def _key(call: Function, tensors: Sequence[Tensor]) -> Key:
     return call, *((t.shape, t.dtype, t.device) for t in tensors)
 
 
-def _by_autograd(
+def by_autograd(
     call: Function,
     tensors: list[Tensor],
     wrt: tuple[int, ...],
     given: Sequence[Tensor | None],
     record_all: bool = False,
 ) -> Tensor:
-    """With `record_all` every argument requires a gradient, so that all derivatives come from one compilation."""
+    """A derivative by torch.autograd.
+
+    With `record_all` every argument requires a gradient, so that all derivatives come from one compilation.
+    """
     for i, t in enumerate(tensors):
         t.requires_grad_(record_all or i in wrt)
     result = call(*tensors)
@@ -232,12 +241,13 @@ def _of(call: Function, tensors: Sequence[Tensor], i: int) -> Callable[[Tensor],
     return lambda value: call(*tensors[:i], value, *tensors[i + 1 :])
 
 
-def _by_vjp(call: Function, tensors: Sequence[Tensor], wrt: tuple[int, ...], given: Sequence[Tensor | None]) -> Tensor:
+def by_vjp(call: Function, tensors: Sequence[Tensor], wrt: tuple[int, ...], given: Sequence[Tensor | None]) -> Tensor:
+    """A derivative by torch.func.vjp."""
     if not wrt:
         return call(*tensors)
     *inner, i = wrt
     *below, direction = given
-    value, pull = torch.func.vjp(_of(lambda *t: _by_vjp(call, t, tuple(inner), below), tensors, i), tensors[i])
+    value, pull = torch.func.vjp(_of(lambda *t: by_vjp(call, t, tuple(inner), below), tensors, i), tensors[i])
     return pull(torch.ones_like(value) if direction is None else direction)[0]
 
 
@@ -256,7 +266,7 @@ def _vmapped(call: Function, tensors: list[Tensor], wrt: tuple[int, ...], given:
     dims = tuple(0 if t.ndim == tensors[0].ndim else None for t in tensors)
 
     def example(parts: tuple[Tensor, ...], directions: tuple[Tensor | None, ...]) -> Tensor:
-        return _by_vjp(call, parts, wrt, directions)
+        return by_vjp(call, parts, wrt, directions)
 
     along = tuple(None if d is None else 0 for d in given)
     result = torch.func.vmap(example, in_dims=(dims, along))(tuple(tensors), tuple(given))

@@ -36,6 +36,7 @@ OPTIONS = {
 def main() -> None:
     """Build what standard input asks for."""
     asked = json.load(sys.stdin)
+    namespace.exports_to_inductor = True
     if asked["quietly"]:
         os.nice(10)
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"

@@ -17,6 +17,12 @@ where = torch.where
 zeros_like = torch.zeros_like
 ones_like = torch.ones_like
 
+#: Whether what torch.export traces goes to Inductor, as in the process that builds kernels, and may use what only that knows.
+exports_to_inductor = False
+
+# Not in the first versions of torch that are taken.
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
+
 
 def differentiated(x: Any, /) -> Any:
     """Whether a derivative of what becomes of `x` may be asked for."""
@@ -50,11 +56,26 @@ def keeps_subnormals(x: Any, /) -> Any:
 def limited(a: Any, bound: float, /) -> Any:
     """min(a, bound) for a >= 0; NaN becomes the bound in code of Inductor. There it is one instruction, as such numbers are
     ordered like the integers with the same bits, where a minimum that keeps NaN takes four."""
-    if not torch.compiler.is_compiling() or not a.is_cpu or differentiated(a):
+    by_inductor = torch.compiler.is_compiling() and (exports_to_inductor or not _is_exporting())
+    if not by_inductor or not a.is_cpu or differentiated(a):
         return torch.clamp(a, max=bound)
     integer, codes = (torch.int64, "qd") if a.dtype == torch.float64 else (torch.int32, "if")
     (bits,) = struct.unpack(codes[0], struct.pack(codes[1], bound))
     return torch.clamp(a.view(integer), max=bits).view(a.dtype)
+
+
+@torch.compiler.assume_constant_result
+def _goes_to_onnx() -> Any:
+    return torch.onnx.is_in_onnx_export()
+
+
+def log1p(x: Any, /) -> Any:
+    """torch's own, but for ONNX, which has none: torch exports log(1 + x), without the digits of x that 1 + x does not hold."""
+    if not (_is_exporting() and _goes_to_onnx()):
+        return torch.log1p(x)
+    y = 1 + x
+    held, log = y - 1, torch.log(y)
+    return torch.where(held == x, log, torch.where(held == 0, x, log * (x / held)))
 
 
 def isnan(x: Any, /) -> Any:
@@ -82,5 +103,10 @@ def concat(arrays: Any, /, *, axis: int = 0) -> Any:
     return torch.cat(tuple(arrays), axis)  # torch.concat cannot be batched by torch.vmap under a gradient
 
 
+def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
+    """The values alone, for which it does not matter whether it is stable; ONNX has no stable one."""
+    return torch.sort(x, axis, descending).values
+
+
 def cumulative_sum(x: Any, /, *, axis: int, dtype: Any = None) -> Any:
-    return torch.cumsum(x, axis, dtype=dtype)
+    return torch.cumsum(x, axis % x.ndim, dtype=dtype)  # DTensor sums each shard alone along a negative axis

@@ -67,6 +67,10 @@ def _rrelu_backward(grad: Tensor, x: Tensor, lower: Any, upper: Any, noise: Any)
     return _LEAKY_RELU(grad, x, lower + noise * (upper - lower)) if all(type(s) is float for s in slopes) else None
 
 
+def _log_sigmoid(x: Tensor) -> Tensor | None:
+    return F.logsigmoid(x) if x.is_contiguous() else None  # of which the result is always contiguous
+
+
 def _numbers(function: Callable[..., Tensor]) -> Callable[..., Tensor | None]:
     """`function`, where every parameter is a number."""
     return lambda x, *given: function(x, *given) if all(type(g) is float for g in given) else None
@@ -85,7 +89,7 @@ NATIVE: dict[str, tuple[Callable[..., Tensor | None], tuple[str, ...]]] = {
     "hard_sigmoid": (_at(F.hardsigmoid, 6.0, 0.5), ALL),
     "hard_tanh": (_numbers(F.hardtanh), ALL),
     "leaky_relu": (_numbers(F.leaky_relu), ALL),
-    "log_sigmoid": (F.logsigmoid, ALL),
+    "log_sigmoid": (_log_sigmoid, ALL),
     "prelu": (_numbers(F.leaky_relu), ALL),
     "reglu": (_gated(F.relu), ALL),
     "relu": (F.relu, ALL),

@@ -109,10 +109,14 @@ def _chain(graph: fx.Graph, modules: dict[str, torch.nn.Module], path: str) -> _
         if node.op != "call_module":
             if call_of(node) is None and not _passes(node):
                 return f"{node.name} is between it and the next layer"
+            if call_of(node) is not None and activated:
+                return f"{node.name} is a second activation"
             activated |= call_of(node) is not None
             continue
         module = modules[str(node.target)]
         if activation_of(module) not in (None, "identity"):
+            if activated:
+                return f"{node.target} is a second activation"
             activated = True
         elif isinstance(module, BATCH_NORMALISATIONS) and not activated:
             pass

@@ -36,7 +36,7 @@ class TorchTiming:
 
         def _compile(self, call: Function, tensors: Sequence[Tensor]) -> Function: ...
 
-        def _traced(self, call: Callable[..., Any]) -> Callable[..., Any]: ...
+        def traced(self, call: Callable[..., Any]) -> Callable[..., Any]: ...
 
     def hardware(self, device: str) -> Mapping[str, Any]:
         model = torch.cuda.get_device_name() if device == "cuda" else None
@@ -164,7 +164,7 @@ class TorchTiming:
             model, size = _NETWORKS[name](activation, shape)
             x = torch.randn(size).to(getattr(torch, dtype)).to(device).requires_grad_()
         model = model.to(getattr(torch, dtype)).to(device)
-        function = self._traced(model) if mode == "compiled" else model
+        function = self.traced(model) if mode == "compiled" else model
         wanted = [x, *model.parameters()]
 
         def run() -> tuple[Tensor, ...]:

@@ -306,7 +306,9 @@ def _gradients(seen: Survey, flow: GradientFlow | None) -> Iterator[Finding]:
     hidden = [p for p in seen.places.values() if p.bounded and not p.last]
     first, last = flow.layers[0], flow.layers[-1]
     figure = f"the gradient has the norm {first.gradient.norm:.2g} at {first.path} and {last.gradient.norm:.2g} at {last.path}"
-    blocked = any(p.dead_share == 1.0 and not p.last for p in seen.places.values())  # which has been said as dead neurons
+    blocked = any(
+        p.dead_share == 1.0 and not p.last for p in seen.places.values()
+    )  # which has been said as dead neurons
     if flow.verdict == "vanishing" and not blocked:
         change = "Draw the weights with multiact.init_for(model), add normalisation or residual connections"
         change += "." if not hidden else f", or exchange {hidden[0].name} for one that does not level out."

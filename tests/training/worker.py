@@ -96,6 +96,38 @@ def in_flax(x, y, weights):
         yield float(step(net, x, y))
 
 
+def in_equinox(x, y, weights):
+    import equinox as eqx
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from multiact.backends.equinox import GELU, Mish, PReLU, SiLU, Tanh, log_softmax
+
+    layers, key = [], jax.random.key(0)
+    for (w, b), act in zip(weights, (GELU(), SiLU(), Mish(), PReLU(SLOPE, num_parameters=32), Tanh(), None)):
+        linear = eqx.nn.Linear(*w.shape, key=key)
+        linear = eqx.tree_at(lambda m: (m.weight, m.bias), linear, (jnp.asarray(w.T), jnp.asarray(b)))
+        layers += [linear, act] if act is not None else [linear]
+    net, optimizer = eqx.nn.Sequential(layers), optax.sgd(RATE)
+    state = optimizer.init(eqx.filter(net, eqx.is_array))
+
+    @eqx.filter_value_and_grad
+    def loss(net, x, y):
+        return -(y * log_softmax(jax.vmap(net)(x))).sum(-1).mean()
+
+    @eqx.filter_jit
+    def step(net, state, x, y):
+        value, grads = loss(net, x, y)
+        updates, state = optimizer.update(grads, state)
+        return value, eqx.apply_updates(net, updates), state
+
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    for _ in range(STEPS):
+        value, net, state = step(net, state, x, y)
+        yield float(value)
+
+
 if __name__ == "__main__":
-    train = {"torch": in_torch, "flax": in_flax}.get(sys.argv[1], in_keras)
+    train = {"torch": in_torch, "flax": in_flax, "equinox": in_equinox}.get(sys.argv[1], in_keras)
     print(json.dumps(list(train(*data(Path(sys.argv[2]))))))
