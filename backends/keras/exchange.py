@@ -23,8 +23,8 @@ from multiact.natives import peers
 
 from .adapter import backend, get
 
-#: How long the other process may take for one file; it starts in seconds.
-LIMIT = 300.0
+#: How many seconds a process may take to end after its last word.
+LIMIT = 60.0
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ class TorchHarness(TorchTiming):
 
 def as_result(x: Tensor) -> Result:
     """A Tensor as what a harness returns."""
-    return Result(x.detach().cpu().to(torch.float64).numpy(), str(x.dtype).removeprefix("torch."))
+    return Result(x.detach().cpu().to(torch.float64).numpy(force=True), str(x.dtype).removeprefix("torch."))
 
 
 def _build(call: Any, x: Tensor) -> None:

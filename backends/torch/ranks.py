@@ -243,6 +243,8 @@ def _sharded(
     counter = CommDebugMode()
     with counter:
         y: Any = by_autograd(call, parts, wrt, directions)
+    if not hasattr(y, "placements"):
+        raise AssertionError("the result is no DTensor.")
     if counter.get_total_counts() > allowed:
         counts = {str(k): v for k, v in counter.get_comm_counts().items() if v}
         raise AssertionError(f"{counts} collectives for {placement}, at most {allowed} are needed.")
