@@ -526,6 +526,8 @@ def masking(call: Any, arrays: Arrays, *, device: str = "cpu", **settings: Any) 
 def shapes(call: Any, arrays: Arrays, *, device: str = "cpu", **settings: Any) -> Result:
     asked = _described(call)
     data = _float32(arrays)
+    if asked.native and len(arrays) == 2:
+        raise NotImplementedError("it is a function of two tensors, and no layer of Keras.")
     layer = asked.layer()
     result = np.empty(0)
     fixed = data[0].ndim == 4
