@@ -71,7 +71,7 @@ def _goes_to_onnx() -> Any:
 
 def log1p(x: Any, /) -> Any:
     """torch's own, but for ONNX, which has none: torch exports log(1 + x), without the digits of x that 1 + x does not hold."""
-    if not (_is_exporting() and _goes_to_onnx()):
+    if not ((_is_exporting() or torch.jit.is_tracing()) and _goes_to_onnx()):
         return torch.log1p(x)
     y = 1 + x
     held, log = y - 1, torch.log(y)
