@@ -319,7 +319,9 @@ def mixed_bfloat16(call: Any, arrays: Arrays, *, dtype: str = "bfloat16", **sett
 
 def double(call: Any, arrays: Arrays, *, dtype: str = "float64", **settings: Any) -> Result:
     asked = _described(call)
-    made = _model(asked, arrays, dtype)
+    # Of a layer that infers its output from a call, JAX would make float32 otherwise.
+    with importlib.import_module("jax").enable_x64(True) if FRAMEWORK == "jax" else contextlib.nullcontext():
+        made = _model(asked, arrays, dtype)
     _check(
         {keras.backend.standardize_dtype(t.dtype) for t in made.outputs} == {dtype},
         "the symbolic output is not float64",
@@ -528,12 +530,11 @@ def shapes(call: Any, arrays: Arrays, *, device: str = "cpu", **settings: Any) -
     data = _float32(arrays)
     if asked.native and len(arrays) == 2:
         raise NotImplementedError("it is a function of two tensors, and no layer of Keras.")
-    layer = asked.layer()
     result = np.empty(0)
     fixed = data[0].ndim == 4
     for leading in ((-1,),) if fixed else ((-1,), (-1, 2), (-1, 1, 2)):
         given = [a if fixed else a.reshape(*leading, a.shape[-1]) for a in data]
-        ordered = asked.ordered(given)
+        ordered, layer = asked.ordered(given), asked.layer()
         with harness.on(device):
             y = layer(*(keras.ops.convert_to_tensor(a) for a in ordered))
         result = _array(y)
@@ -545,8 +546,9 @@ def shapes(call: Any, arrays: Arrays, *, device: str = "cpu", **settings: Any) -
                 "compute_output_shape": tuple(layer.compute_output_shape(*[shape] * len(given))),
                 "compute_output_spec": tuple(layer.compute_output_spec(*symbols).shape),
                 "a symbolic call": tuple(layer(*symbols).shape),
-                "the function's symbolic call": tuple(asked.function(*asked.ordered(symbols)).shape),
             }
+            if not asked.native:
+                found["the function's symbolic call"] = tuple(asked.function(*asked.ordered(symbols)).shape)
             for what, got in found.items():
                 _check(got == wanted, f"{what} of {shape} is {got}, what comes out is {wanted}")
             dtype = keras.backend.standardize_dtype(layer.compute_output_spec(*symbols).dtype)

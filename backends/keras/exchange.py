@@ -60,7 +60,8 @@ class Described:
     def nodes(self) -> bool:
         """Whether a model keeps it as operations, which of Keras' own is everything that it does not find by a name."""
         own = self.native.partition("keras.activations.")[2]
-        return bool(self.native) and not own.isidentifier() and not self._is_prelu
+        found = own.isidentifier() and self.activation.kind != "gated"
+        return bool(self.native) and not found and not self._is_prelu
 
     @property
     def _is_prelu(self) -> bool:
@@ -71,7 +72,9 @@ class Described:
         """The function of tensors, symbolic ones too: Keras' own, or ours with its keywords."""
         if self.native:
             own = getattr(keras.activations, self.native.removeprefix("keras.activations."), None)
-            return own or next(n.call for n in peers("keras", self.name) if n.name == self.native)
+            if own is not None and self.activation.kind != "gated":
+                return own
+            return next(n.call for n in peers("keras", self.name) if n.name == self.native)
         return get(self.name, **self.given)
 
     def ordered(self, inputs: Sequence[Array]) -> list[Array]:
