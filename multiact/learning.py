@@ -5,14 +5,10 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .declaration import Activation, Elementwise, Parameter
 from .errors import ParameterError, ShapeError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 #: For the docstring of a Module that is made like the activation's function is called; the framework's own arguments follow.
 CONSTRUCTOR = """
@@ -202,69 +198,3 @@ def arguments(
         if learned or v != s.default:
             given[s.name] = v
     return given
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The Module that computes a case of conformance, for the capabilities that concern Modules.
-
-    Of an elementwise function each point is a channel with parameters of its own, so that the gradients are those of the points;
-    along an axis one parameter serves all rows, whose gradients are then wanted one by one.
-
-    Attributes
-    ----------
-    names : what each array of the case is.
-    settings : what the Module is made with; all its parameters are learned.
-    weights : what it learns in place of what it is made with, by the name of the weight.
-    inputs : the positions of the inputs among the arrays, in the order in which the Module takes them.
-    """
-
-    activation: Activation
-    names: tuple[str, ...]
-    settings: Mapping[str, Any]
-    weights: Mapping[str, np.ndarray]
-    inputs: tuple[int, ...]
-
-    @classmethod
-    def of(cls, call: Any, arrays: Sequence[np.ndarray]) -> Recipe:
-        """The one for a call as the conformance suite makes it, and its arrays."""
-        import numpy as np
-
-        activation, names = call.activation, tuple(call.names)
-        if activation.random is not None and activation.random.default is None:
-            raise NotImplementedError(f"{activation.name} is random in every call of its Module.")
-        given = {p: a for p in activation.held for n, a in zip(names, arrays) if n == p.name}
-        settings = dict(call.keywords) | {p.name: float(a.flat[0]) for p, a in given.items()}
-        settings |= {"learnable": True} if activation.held else {}
-        weights = {}
-        if activation.kind != "axiswise" and given:
-            settings |= {"num_parameters": arrays[0].size, "channel_axis": 0}
-            weights = {stored_name(p): np.log(a) if is_positive(p) else a for p, a in given.items()}
-        own = {p.name for p in activation.parameters}
-        inputs = tuple(i for i, n in enumerate(names) if n not in own)
-        gated = activation.kind == "gated"
-        swapped = gated and (settings.get("gate") or activation.option("gate").default) != "second"
-        return cls(activation, names, settings, weights, inputs[::-1] if swapped else inputs)
-
-    @property
-    def positive(self) -> bool:
-        """Whether a logarithm is learned, which in float32 would stand for another parameter."""
-        return any(map(is_positive, self.activation.held))
-
-    def learned(self, i: int) -> Parameter | None:
-        """The parameter that argument `i` of the call is; None for an input.
-
-        Raises
-        ------
-        NotImplementedError : it is a random number.
-        """
-        if i in self.inputs:
-            return None
-        for p in self.activation.held:
-            if p.name == self.names[i]:
-                return p
-        raise NotImplementedError(f"{self.names[i]} is drawn, not learned.")
-
-    def gradient(self, p: Parameter, by_weight: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """The gradient in a parameter, which is `at`, from that in what is learned for it."""
-        return by_weight / at if is_positive(p) else by_weight

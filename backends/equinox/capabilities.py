@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import wraps
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
+from multiact import recipes
 from multiact.declaration import Array
-from multiact.learning import Recipe, stored_name
-from multiact.protocols import Result
 from multiact.transforms import Function
 
 from .adapter import backend
@@ -25,38 +22,27 @@ from .adapter import backend
 Inputs: TypeAlias = "tuple[Array, ...]"
 
 
-@dataclass(frozen=True)
-class Case:
-    """A Module and what it is called with.
-
-    Attributes
-    ----------
-    cotangent : of the result; ones where none is given.
-    at : the position of what is differentiated in among the inputs; None for a parameter or for the value.
-    weight : the name of the weight that is differentiated in; empty for an input or for the value.
-    """
-
-    recipe: Recipe
-    inputs: Inputs
-    cotangent: Array
-    at: int | None
-    weight: str
+class Case(recipes.Case):
+    """A Module and what it is called with."""
 
     def make(self) -> Any:
         """The Module."""
         settings = dict(self.recipe.settings)
         if self.recipe.activation.held:
-            wide = self.recipe.positive or self.inputs[0].dtype == jnp.float64
-            settings["dtype"] = jnp.float64 if wide else jnp.float32
+            settings["dtype"] = self.dtype
         module = eqx.nn.inference_mode(backend.layer(self.recipe.activation)(**settings))
         for name, values in self.recipe.weights.items():
             module = _with(module, name, values)
         return module
 
-    @property
-    def by_rows(self) -> bool:
-        """Whether all rows share the parameter that is differentiated in."""
-        return bool(self.weight) and self.recipe.activation.kind == "axiswise"
+
+@contextlib.contextmanager
+def _scope(device: str) -> Iterator[None]:
+    with jax.enable_x64(True), jax.default_device(jax.devices(device)[0]):
+        yield
+
+
+capability = recipes.capability(Case, _scope, jnp.asarray)
 
 
 def _with(module: Any, name: str, values: Any) -> Any:
@@ -67,36 +53,6 @@ def _with(module: Any, name: str, values: Any) -> Any:
 def apply(module: Any, *inputs: Array) -> Array:
     """What a Module gives."""
     return module(*inputs)  # type: ignore[no-any-return]
-
-
-def capability(evaluate: Callable[[Case], Array]) -> Callable[..., Result]:
-    """A function as the conformance suite calls it out of one of a case."""
-
-    @wraps(evaluate)
-    def evaluated(
-        call: Any,
-        arrays: Sequence[np.ndarray],
-        *,
-        wrt: tuple[int, ...] = (),
-        dtype: str = "float32",
-        device: str = "cpu",
-        directions: Sequence[np.ndarray] | None = None,
-    ) -> Result:
-        recipe = Recipe.of(call, arrays)
-        parameter = recipe.learned(wrt[0]) if wrt else None
-        with jax.enable_x64(True), jax.default_device(jax.devices(device)[0]):
-            inputs = tuple(jnp.asarray(arrays[i], dtype) for i in recipe.inputs)
-            given = np.ones(arrays[0].shape) if directions is None else directions[0]
-            at = recipe.inputs.index(wrt[0]) if wrt and parameter is None else None
-            name = "" if parameter is None else stored_name(parameter)
-            found = evaluate(Case(recipe, inputs, jnp.asarray(given, dtype), at, name))
-            values = np.asarray(found).astype(np.float64)
-        if parameter is None:
-            return Result(values, str(found.dtype))
-        values = recipe.gradient(parameter, values.reshape(arrays[wrt[0]].shape), arrays[wrt[0]])
-        return Result(values, dtype)
-
-    return evaluated
 
 
 def _gradient(call: Function) -> Function:
@@ -172,11 +128,9 @@ def pickled(case: Case) -> Array:
 
 def _stacked(case: Case) -> Any:
     """A Module for each point or row, made in equinox.filter_vmap."""
-    settings = {k: v for k, v in case.recipe.settings.items() if k not in ("num_parameters", "channel_axis")}
-    one = replace(case, recipe=replace(case.recipe, settings=settings, weights={}))
 
     def make(starts: dict[str, Array]) -> Any:
-        made = one.make()
+        made = case.single().make()
         for name, start in starts.items():
             made = _with(made, name, start)
         return made

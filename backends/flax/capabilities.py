@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import wraps
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,9 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen, nnx
 
+from multiact import recipes
 from multiact.declaration import Array
-from multiact.learning import Recipe, stored_name
-from multiact.protocols import Result
 from multiact.transforms import Function
 
 from .adapter import backend
@@ -25,29 +23,14 @@ from .adapter import backend
 Inputs: TypeAlias = "tuple[Array, ...]"
 
 
-@dataclass(frozen=True)
-class Case:
-    """A Module and what it is called with.
+class Case(recipes.Case):
+    """A Module and what it is called with."""
 
-    Attributes
-    ----------
-    cotangent : of the result; ones where none is given.
-    at : the position of what is differentiated in among the inputs; None for a parameter or for the value.
-    weight : the name of the weight that is differentiated in; empty for an input or for the value.
-    """
-
-    recipe: Recipe
-    inputs: Inputs
-    cotangent: Array
-    at: int | None
-    weight: str
-
-    def make(self, **given: Any) -> Any:
-        """The Module; with other values for what it learns."""
-        settings = {**self.recipe.settings, **given}
+    def make(self) -> Any:
+        """The Module."""
+        settings = dict(self.recipe.settings)
         if self.recipe.activation.held:
-            wide = self.recipe.positive or self.inputs[0].dtype == jnp.float64
-            settings["param_dtype"] = jnp.float64 if wide else jnp.float32
+            settings["param_dtype"] = self.dtype
         module = backend.layer(self.recipe.activation)(**settings)
         module.eval()
         for name, values in self.recipe.weights.items():
@@ -55,45 +38,19 @@ class Case:
             weight[...] = jnp.asarray(values, weight.dtype)
         return module
 
-    @property
-    def by_rows(self) -> bool:
-        """Whether all rows share the parameter that is differentiated in."""
-        return bool(self.weight) and self.recipe.activation.kind == "axiswise"
+
+@contextlib.contextmanager
+def _scope(device: str) -> Iterator[None]:
+    with jax.enable_x64(True), jax.default_device(jax.devices(device)[0]):
+        yield
+
+
+capability = recipes.capability(Case, _scope, jnp.asarray)
 
 
 def loss(module: Any, inputs: Inputs, cotangent: Array) -> Array:
     """What has the gradients that are asked for."""
     return (module(*inputs) * cotangent).sum()
-
-
-def capability(evaluate: Callable[[Case], Array]) -> Callable[..., Result]:
-    """A function as the conformance suite calls it out of one of a case."""
-
-    @wraps(evaluate)
-    def evaluated(
-        call: Any,
-        arrays: Sequence[np.ndarray],
-        *,
-        wrt: tuple[int, ...] = (),
-        dtype: str = "float32",
-        device: str = "cpu",
-        directions: Sequence[np.ndarray] | None = None,
-    ) -> Result:
-        recipe = Recipe.of(call, arrays)
-        parameter = recipe.learned(wrt[0]) if wrt else None
-        with jax.enable_x64(True), jax.default_device(jax.devices(device)[0]):
-            inputs = tuple(jnp.asarray(arrays[i], dtype) for i in recipe.inputs)
-            given = np.ones(arrays[0].shape) if directions is None else directions[0]
-            at = recipe.inputs.index(wrt[0]) if wrt and parameter is None else None
-            name = "" if parameter is None else stored_name(parameter)
-            found = evaluate(Case(recipe, inputs, jnp.asarray(given, dtype), at, name))
-            values = np.asarray(found).astype(np.float64)
-        if parameter is None:
-            return Result(values, str(found.dtype))
-        values = recipe.gradient(parameter, values.reshape(arrays[wrt[0]].shape), arrays[wrt[0]])
-        return Result(values, dtype)
-
-    return evaluated
 
 
 # Modules
@@ -188,11 +145,9 @@ def orbax(case: Case) -> Array:
 
 def _of_many(case: Case, call: Function) -> Array:
     """The value or gradients of Modules that are stacked, one for each point or row."""
-    settings = {k: v for k, v in case.recipe.settings.items() if k not in ("num_parameters", "channel_axis")}
-    one = replace(case, recipe=replace(case.recipe, settings=settings, weights={}))
 
     def make(starts: dict[str, Array], _: Array) -> Any:
-        made = one.make()
+        made = case.single().make()
         for name, start in starts.items():
             weight = getattr(made, name)
             weight[...] = start.astype(weight.dtype)
