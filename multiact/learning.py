@@ -163,6 +163,25 @@ def attribute(p: Parameter) -> str:
     return f"_{p.name}" if is_positive(p) else p.name
 
 
+def positive(activation: Activation, exp: Callable[[Any], Any]) -> dict[str, property]:
+    """The properties of a Module for the parameters that have to be positive, by which these are read as they are.
+
+    Parameters
+    ----------
+    exp : of a weight of the framework.
+    """
+
+    def made(p: Parameter) -> property:
+        def get(module: Any) -> Any:
+            if p.name in module.learnable:
+                return exp(getattr(module, stored_name(p)))
+            return getattr(module, attribute(p))
+
+        return property(get, doc=p.description)
+
+    return {p.name: made(p) for p in activation.parameters if is_positive(p)}
+
+
 def held(
     activation: Activation, learnable: Sequence[str], given: Mapping[str, Any], num_parameters: int
 ) -> tuple[dict[str, tuple[tuple[int, ...], float]], dict[str, Any]]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from multiact import adaptive, learning
 from multiact.adaptive import Adaptive
-from multiact.declaration import Activation, Array, Parameter
+from multiact.declaration import Activation, Array
 from multiact.errors import ParameterError
 from multiact.functions import documentation
 
@@ -124,15 +124,6 @@ def _fields(activation: Activation) -> dict[str, Any]:
     return found | {o.name: Any for o in activation.options}
 
 
-def _positive(p: Parameter) -> property:
-    def get(self: ActivationModule) -> Any:
-        if p.name in self.learnable:
-            return jnp.exp(getattr(self, learning.stored_name(p)))
-        return getattr(self, learning.attribute(p))
-
-    return property(get, doc=p.description)
-
-
 def _constructor(base: Any, signature: inspect.Signature) -> Callable[..., None]:
     """The __init__ of a class, which Equinox reads the signature of the class from."""
 
@@ -147,7 +138,7 @@ def _constructor(base: Any, signature: inspect.Signature) -> Callable[..., None]
 def make_module(activation: Activation) -> type[ActivationModule]:
     """The Module class of an activation."""
     bases = (ActivationModule, RandomModule) if activation.random else (ActivationModule,)
-    members: dict[str, Any] = {p.name: _positive(p) for p in activation.parameters if learning.is_positive(p)}
+    members: dict[str, Any] = learning.positive(activation, jnp.exp)
     members |= {o.name: eqx.field(static=True) for o in activation.options}
     members |= {
         "__module__": __package__,

@@ -11,7 +11,7 @@ from flax import nnx
 
 from multiact import adaptive, learning
 from multiact.adaptive import Adaptive
-from multiact.declaration import Activation, Array, Parameter
+from multiact.declaration import Activation, Array
 from multiact.errors import ParameterError
 from multiact.functions import documentation
 
@@ -89,18 +89,8 @@ class RandomModule(ActivationModule):
         return backend.function(self.activation)(x, **given)
 
 
-def _positive(p: Parameter) -> property:
-    def get(self: ActivationModule) -> Any:
-        if p.name in self.learnable:
-            return jnp.exp(value(getattr(self, learning.stored_name(p))))
-        return getattr(self, learning.attribute(p))
-
-    return property(get, doc=p.description)
-
-
 def make_module(activation: Activation) -> type[ActivationModule]:
     """The Module class of an activation."""
-    members = {p.name: _positive(p) for p in activation.parameters if learning.is_positive(p)}
     bases = (ActivationModule, RandomModule) if activation.random else (ActivationModule,)
     return type(
         activation.class_name,
@@ -110,7 +100,7 @@ def make_module(activation: Activation) -> type[ActivationModule]:
             "__doc__": documentation(activation) + "\n" + CONSTRUCTOR,
             "__signature__": learning.OfClass(learning.signature(activation, *(b.__init__ for b in bases))),
             "activation": activation,
-            **members,
+            **learning.positive(activation, lambda weight: jnp.exp(value(weight))),
         },
     )
 

@@ -10,7 +10,7 @@ from mlx import nn
 
 from multiact import adaptive, learning
 from multiact.adaptive import Adaptive
-from multiact.declaration import Activation, Array, Parameter
+from multiact.declaration import Activation, Array
 from multiact.functions import documentation
 
 from . import namespace
@@ -79,18 +79,8 @@ class RandomModule(ActivationModule):
         return super()._keywords(x) | ({} if random.default is None else {"training": self.training})
 
 
-def _positive(p: Parameter) -> property:
-    def get(self: ActivationModule) -> Any:
-        if p.name in self.learnable:
-            return namespace.exp(getattr(self, learning.stored_name(p)))
-        return getattr(self, learning.attribute(p))
-
-    return property(get, doc=p.description)
-
-
 def make_module(activation: Activation) -> type[ActivationModule]:
     """The Module class of an activation."""
-    members = {p.name: _positive(p) for p in activation.parameters if learning.is_positive(p)}
     return type(
         activation.class_name,
         (RandomModule if activation.random else ActivationModule,),
@@ -99,7 +89,7 @@ def make_module(activation: Activation) -> type[ActivationModule]:
             "__doc__": documentation(activation) + "\n" + CONSTRUCTOR,
             "__signature__": learning.signature(activation, ActivationModule.__init__),
             "activation": activation,
-            **members,
+            **learning.positive(activation, namespace.exp),
         },
     )
 
