@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 from .declaration import Activation
+from .dispatch import framework_of, room
 from .errors import ParameterError
 from .natives import activation_of, identify
 
@@ -142,14 +141,8 @@ def swap(model: Any, rules: Mapping[Key, Replacement], *, rewrite: bool = False)
             raise ParameterError(
                 f"a key of swap is a class, a pattern of paths, a framework's function or a predicate. Received: {rule.key!r}."
             )
-    for framework in ("keras", "torch"):  # on torch, a Layer is a Module
-        if framework in sys.modules:
-            surgeon = importlib.import_module(f"{__package__}.backends.{framework}.surgery")
-            if surgeon.is_model(model):
-                return surgeon.swap(model, pairs, rewrite)  # type: ignore[no-any-return]
-    raise ParameterError(
-        f"swap expects a torch.nn.Module or a Keras model. Received: {type(model).__module__}.{type(model).__qualname__}."
-    )
+    framework = framework_of(model, "swap", ("keras", "torch"))
+    return room(framework, "surgery").swap(model, pairs, rewrite)  # type: ignore[no-any-return]
 
 
 def made(replacement: Replacement, old: Any, layer: type, backend: Any, copy: Callable[[Any], Any]) -> Any:

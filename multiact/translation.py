@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import measured, natives, registry
+from . import dispatch, measured, natives, registry
 from .declaration import Activation, Array, Elementwise
 from .errors import BackendNotAvailableError, MultiactError, ParameterError, UnknownActivationError
 from .natives import Entry
@@ -616,19 +616,10 @@ def audit(model: Any, *, to: str) -> Audit:
 
     Examples are in multiact.backends.torch.audit and multiact.backends.keras.audit.
     """
-    import importlib
-    import sys
-
     natives.room(to)
-    for framework in ("keras", "torch"):  # on torch, a Layer is a Module
-        if framework in sys.modules:
-            walker = importlib.import_module(f"{__package__}.backends.{framework}.audit")
-            if walker.is_model(model):
-                seen, unseen = walker.walk(model)
-                return Audit(to, tuple(f for s in _merged(seen) if (f := _found(s, to)) is not None), tuple(unseen))
-    raise ParameterError(
-        f"audit expects a torch.nn.Module or a Keras model. Received: {type(model).__module__}.{type(model).__qualname__}."
-    )
+    framework = dispatch.framework_of(model, "audit", ("keras", "torch"))
+    seen, unseen = dispatch.room(framework, "audit").walk(model)
+    return Audit(to, tuple(f for s in _merged(seen) if (f := _found(s, to)) is not None), tuple(unseen))
 
 
 def _merged(seen: Sequence[Seen]) -> Iterator[Seen]:

@@ -5,13 +5,12 @@ What knows a framework is in ``multiact/backends/<framework>/initialisation.py``
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from .dispatch import framework_of, room
 from .errors import MultiactError, ParameterError
 from .initialisation import Initialisation, initialisation, of_output
 from .pairing import output_activations
@@ -29,8 +28,6 @@ BAND = (0.5, 2.0)
 #: The size of fewer weights than these is no evidence.
 FEW = 16
 UNSEEN = "the activation is not an attribute that stands after it; give activation=..."
-#: Which backends know models, in the order in which they are asked: on torch a Keras Layer is a Module.
-FRAMEWORKS = ("keras", "flax", "torch")
 
 
 @dataclass(frozen=True)
@@ -223,16 +220,8 @@ def in_order(events: Sequence[tuple[str, Any]], exact: bool, how: str) -> dict[s
     return known
 
 
-def _walk(model: Any, what: str) -> tuple[list[Place], list[Left]]:
-    for framework in FRAMEWORKS:
-        if framework in sys.modules:
-            walker = importlib.import_module(f"{__package__}.backends.{framework}.initialisation")
-            if walker.is_model(model):
-                return walker.walk(model)  # type: ignore[no-any-return]
-    raise ParameterError(
-        f"{what} expects a torch.nn.Module, a Keras model or a flax.nnx.Module. "
-        f"Received: {type(model).__module__}.{type(model).__qualname__}."
-    )
+def _walk(model: Any, caller: str) -> tuple[list[Place], list[Left]]:
+    return room(framework_of(model, caller), "initialisation").walk(model)  # type: ignore[no-any-return]
 
 
 # What is recommended

@@ -349,7 +349,11 @@ def test_patterns_and_drawings(tmp_path):
 @pytest.mark.parametrize(
     ("model", "data", "said"),
     [
-        (object(), np.ones((2, 2)), "torch.nn.Module, a Keras model or a flax.nnx.Module. Received: builtins.object"),
+        (
+            object(),
+            np.ones((2, 2)),
+            "a diagnosis expects a Keras model, a flax.nnx.Module or a torch.nn.Module. Received: builtins.object",
+        ),
         (nn.Linear(2, 2), [], "there are no data"),
         (nn.Linear(2, 2), 3, "data must be an array, a pair of arrays"),
         (nn.Linear(2, 2), torch.ones(3, 2), "no activation was seen"),

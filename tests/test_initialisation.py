@@ -408,7 +408,7 @@ def test_arguments_of_init_for(nn):
             ma.init_for(model, **wrong)
     assert (model[0].weight == before).all(), "an error changes nothing"
     with pytest.raises(
-        ma.ParameterError, match="init_for expects a torch.nn.Module, a Keras model or a flax.nnx.Module"
+        ma.ParameterError, match="init_for expects a Keras model, a flax.nnx.Module or a torch.nn.Module"
     ):
         ma.init_for(object())
     half = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4)).half()

@@ -187,7 +187,7 @@ def test_what_cannot_be_rewritten_is_left_and_told(model, why):
 
 
 def test_what_swap_refuses():
-    with pytest.raises(ma.ParameterError, match="expects a torch.nn.Module or a Keras model"):
+    with pytest.raises(ma.ParameterError, match="expects a Keras model or a torch.nn.Module"):
         ma.swap([1], {})
     with pytest.raises(ma.ParameterError, match="a key of swap is"):
         ma.swap(nn.ReLU(), {3: Mish})

@@ -333,7 +333,7 @@ def test_audit_of_torch():
 
 
 def test_audit_needs_a_model():
-    with pytest.raises(ma.ParameterError, match="expects a torch.nn.Module or a Keras model. Received: builtins.int"):
+    with pytest.raises(ma.ParameterError, match="expects a Keras model or a torch.nn.Module. Received: builtins.int"):
         ma.audit(3, to="jax")
 
 

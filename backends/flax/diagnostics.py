@@ -25,9 +25,7 @@ from multiact.diagnostics.probing import Layer, Pass
 from multiact.diagnostics.recording import Recorder, Tap, is_function, main, mean_loss, recognised
 from multiact.natives import activation_of
 
-from .initialisation import NORMS, WEIGHTS, fans, is_model
-
-__all__ = ["is_model", "probe"]
+from .initialisation import NORMS, WEIGHTS, fans
 
 NORMALISING = (*NORMS, *filter(None, [getattr(nnx, "InstanceNorm", None)]))
 GENERAL = (nnx.LinearGeneral,)

@@ -26,13 +26,11 @@ from multiact.natives import activation_of
 from multiact.translation import Translation, translate
 
 from .adapter import framework
-from .audit import is_model, operation
+from .audit import operation
 from .initialisation import DEPTHWISE, TRANSPOSED, WEIGHTS, fans
 
 if TYPE_CHECKING:
     from multiact.diagnostics.monitoring import Monitor
-
-__all__ = ["callback", "is_model", "probe"]
 
 SEEN = (*WEIGHTS, layers.EinsumDense)
 #: What hands on the units of a layer.

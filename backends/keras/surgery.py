@@ -12,9 +12,7 @@ from multiact.natives import activation_of
 from multiact.surgery import Change, Rule, Surgeon, Swap, made
 
 from .adapter import backend
-from .audit import ATTRIBUTES, is_model
-
-__all__ = ["is_model", "swap"]
+from .audit import ATTRIBUTES
 
 Layer: TypeAlias = keras.layers.Layer
 

@@ -42,10 +42,6 @@ EXPECTS = {
 }
 
 
-def is_model(model: Any) -> bool:
-    return isinstance(model, torch.nn.Module)
-
-
 def probe(model: torch.nn.Module) -> TorchProbe:
     return TorchProbe(model)
 

@@ -13,9 +13,7 @@ from multiact.natives import activation_of, table
 from multiact.surgery import Change, Rule, Surgeon, Swap, made
 
 from .adapter import backend
-from .audit import Tracer, call_of, graph_of, is_model
-
-__all__ = ["is_model", "swap"]
+from .audit import Tracer, call_of, graph_of
 
 Module: TypeAlias = torch.nn.Module
 

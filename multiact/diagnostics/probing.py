@@ -1,21 +1,17 @@
 """What is seen of a model while it runs, the same in every framework, and who runs it.
 
-A backend looks into its models in ``backends/<framework>/diagnostics.py``, which has ``is_model(model)`` and ``probe(model)``.
+A backend looks into its models in ``backends/<framework>/diagnostics.py``, which has ``probe(model)``.
 """
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..declaration import Activation, Array
+from ..dispatch import framework_of, room
 from ..errors import ParameterError
-
-#: Asked in this order: on torch, a Keras Layer is a Module.
-FRAMEWORKS = ("keras", "flax", "torch")
 
 
 @dataclass
@@ -112,30 +108,9 @@ class Probe(Protocol):
         ...
 
 
-def framework_of(model: Any) -> str:
-    """The framework of a model.
-
-    Raises
-    ------
-    ParameterError : it is no model of a framework that is imported.
-    """
-    for framework in FRAMEWORKS:
-        if framework in sys.modules and room(framework).is_model(model):
-            return framework
-    raise ParameterError(
-        f"diagnostics expect a torch.nn.Module, a Keras model or a flax.nnx.Module. "
-        f"Received: {type(model).__module__}.{type(model).__qualname__}."
-    )
-
-
-def room(framework: str, what: str = "diagnostics") -> Any:
-    """What a framework's folder has for this."""
-    return importlib.import_module(f"multiact.backends.{framework}.{what}")
-
-
 def probe(model: Any) -> Probe:
     """A model of any framework, to be looked into."""
-    found: Probe = room(framework_of(model)).probe(model)
+    found: Probe = room(framework_of(model, "a diagnosis"), "diagnostics").probe(model)
     return found
 
 

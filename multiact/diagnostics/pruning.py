@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..dispatch import framework_of, room
 from ..errors import ParameterError
-from .probing import framework_of, room
 from .showing import Shown, rendered, table
 from .survey import survey
 
@@ -71,7 +71,7 @@ def prune(model: Any, data: Any, *, max_batches: int | None = None, progress: bo
     ------
     ParameterError : it is no such model, or there are no data.
     """
-    framework = framework_of(model)
+    framework = framework_of(model, "prune")
     if framework not in FRAMEWORKS:
         raise ParameterError(f"models of {framework} cannot be pruned; those of {' and '.join(FRAMEWORKS)} can.")
     seen = survey(
