@@ -255,6 +255,22 @@ class Calls(nnx.Module):
         return nnx.log_softmax(self.act(self.mish(h)), axis=-1)
 
 
+class Twice(nnx.Module):
+    """A function that is kept, and called, under one name."""
+
+    def __init__(self):
+        self.relu = nnx.relu
+
+    def __call__(self, x):
+        return nnx.relu(self.relu(x) - 1)
+
+
+def test_a_call_is_told_from_what_is_kept_under_its_name():
+    places = probing.probe(Twice()).run(np.ones((6, 4), "float32"), gradients=True).places
+    assert [(p.path, p.last) for p in places] == [("relu", False), ("relu #2", True)]
+    assert all(p.gradient is not None for p in places)
+
+
 def test_functions_that_a_call_calls_are_seen():
     places = probing.probe(Calls()).run(np.ones((6, 4), "float32")).places
     assert [(p.path, p.activation.name, p.layer, p.last) for p in places] == [

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from multiact.declaration import Activation
 from multiact.diagnostics.probing import Layer, Pass, Place
-from multiact.diagnostics.recording import recognised
+from multiact.diagnostics.recording import Record, recognised
 from multiact.functions import observed
 from multiact.natives import activation_of, identify
 from multiact.translation import Translation, recognise, translate
@@ -76,27 +76,21 @@ class TorchProbe:
             with recorder.attached(self._model):
                 output = self._model(*inputs) if isinstance(inputs, tuple) else self._model(inputs)
             result = _tensor(output)
-            found = Pass(recorder.layers, recorder.places, result.detach(), unseen=recorder.unseen)
-            for made in found.places:
-                made.last = recorder.outputs.get(id(result)) == made.path
+            recorder.finish(result)
             if gradients:
                 value = 0.5 * (result.float() ** 2).mean() if loss is None else loss(output, targets)
-                found.loss = float(value.detach())
+                recorder.found.loss = float(value.detach())
                 recorder.differentiate(value)
-        return found
+        return recorder.found
 
 
-class _Recorder:
-    """What happens in one forward pass."""
+class _Recorder(Record):
+    """A record whose gradients are those of the edges of the graph behind the outputs."""
 
     def __init__(self, paths: dict[torch.nn.Module, str], gradients: bool) -> None:
+        super().__init__()
         self._paths, self._gradients = paths, gradients
-        self.layers: list[Layer] = []
-        self.places: list[Place] = []
-        self.unseen: list[str] = []
-        self.outputs: dict[int, str] = {}
-        self._kept: list[Any] = []  # as long as they live, no other Tensor has their id
-        self._fed: dict[int, Layer] = {}  # by the id of a Tensor: the layer whose output it is
+        self._entered: list[tuple[torch.nn.Module, torch.Tensor, torch.Tensor]] = []
         self._stack: list[torch.nn.Module] = []
         self._inside = 0
         self._weights: list[tuple[Layer, torch.Tensor]] = []
@@ -120,21 +114,22 @@ class _Recorder:
         if _is_activation(module):
             self._inside += 1
             if arguments and isinstance(arguments[0], torch.Tensor):
-                self._kept.append((module, arguments[0], arguments[0].detach().clone()))
+                self._entered.append((module, arguments[0], arguments[0].detach().clone()))
 
     def _left(self, module: torch.nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
         if self._stack and self._stack[-1] is module:
             self._stack.pop()
         if _is_activation(module):
             self._inside -= 1
-            given = next((k for k in reversed(self._kept) if k[0] is module), None)
-            if given is not None and isinstance(output, torch.Tensor):
-                self.activation(self._paths[module], recognise(module), given[1], given[2], output)
+            entered = next((e for e in reversed(self._entered) if e[0] is module), None)
+            if entered is not None and isinstance(output, torch.Tensor):
+                self.activation(self._paths[module], recognise(module), *entered[1:], output)
         elif isinstance(output, torch.Tensor):
+            given = arguments[0] if arguments else None
             if isinstance(module, NORMALISATIONS):
-                self._passed(arguments, output, module)
+                self.passed(given, output, True, _numpy(getattr(module, "bias", None)))
             elif isinstance(module, (torch.nn.Dropout, torch.nn.Identity, torch.nn.Flatten)):
-                self._passed(arguments, output)
+                self.passed(given, output)
             elif _has_weights(module):
                 self._layer(module, output)
 
@@ -153,45 +148,19 @@ class _Recorder:
             _numpy(getattr(module, "bias", None)),
             output.detach().clone(),
         )
-        self.layers.append(layer)
-        self._feeds(layer, output)
+        self.found.layers.append(layer)
+        self.feeds(layer, output)
         if self._gradients and output.requires_grad:
             self._watch(layer, output)
             if weight.requires_grad:
                 self._weights.append((layer, weight))
 
-    def _feeds(self, layer: Layer, output: torch.Tensor) -> None:
-        self._fed[id(output)] = layer
-        self._kept.append((None, output, None))
-
-    def _passed(
-        self, arguments: tuple[Any, ...], output: torch.Tensor, normalisation: torch.nn.Module | None = None
-    ) -> None:
-        layer = self._fed.get(id(arguments[0])) if arguments else None
-        if layer is not None:
-            if normalisation is not None:  # which has taken the scale and the bias over
-                layer.normalised = True
-                layer.bias = _numpy(getattr(normalisation, "bias", None))
-            self._feeds(layer, output)
-
     def activation(
         self, path: str, known: Translation | None, given: torch.Tensor, before: torch.Tensor, after: torch.Tensor
     ) -> None:
-        layer = self._fed.get(id(given))
-        exact = known is not None and known.exact
-        parameters = {n: v for n, v in known.parameters.items()} if known is not None and exact else {}
-        place = Place(
-            path,
-            known.activation if known is not None and exact else None,
-            parameters,
-            before,
-            after.detach().clone(),
-            layer.axis if layer is not None else (1 if after.ndim == 4 else -1),
-            layer.path if layer is not None else None,
-        )
-        self.places.append(place)
-        self.outputs[id(after)] = path
-        self._kept.append((None, after, None))
+        self.runs(path)
+        axis = 1 if after.ndim == 4 else -1
+        place = self.place(path, known, given, after, before, after.detach().clone(), axis)
         if self._gradients and after.requires_grad:
             self._watch(place, after)
 
@@ -238,9 +207,7 @@ class _Recorder:
     def _called(self, name: str) -> str:
         """The path of a call of a function."""
         owner = self._paths[self._stack[-1]] if self._stack else ""
-        base = f"{owner}: {name}" if owner else name
-        taken = sum(place.path.partition(" #")[0] == base for place in self.places)
-        return base if not taken else f"{base} #{taken + 1}"
+        return self.call_in(owner, name)
 
     @property
     def outside(self) -> bool:

@@ -1,6 +1,7 @@
-"""What happens in one pass, told by those who wrap the layers and functions of a model: what Keras and Flax NNX share.
+"""What happens in one pass, told by those who wrap the layers and functions of a model.
 
-Every output that is recorded is handed to a `Tap`, through which the framework below gets the gradient in it.
+All keep a `Record`. In the `Recorder` that Keras and Flax NNX share, every output is handed to a `Tap` besides, through which the
+framework below gets the gradient in it.
 """
 
 from __future__ import annotations
@@ -43,8 +44,75 @@ class Watched(Protocol):
         ...
 
 
-class Recorder:
-    """Layers and activations in the order in which they ran.
+class Record:
+    """Layers and activations in the order in which they ran, and which array comes from which of them."""
+
+    def __init__(self) -> None:
+        self.found = Pass([], [], None)
+        self._kept: list[Any] = []  # as long as they live, no other array has their id
+        self._fed: dict[int, Layer] = {}  # by the id of an array: the layer whose output it is
+        self._from: dict[int, Place] = {}  # by the id of an array: the activation that gave it
+        self._ran: Counter[str] = Counter()  # by the path, without its number: how often an activation has run
+
+    def feeds(self, layer: Layer, output: Array) -> None:
+        """The units of an array are those of a layer."""
+        self._fed[id(output)] = layer
+        self._kept.append(output)
+
+    def passed(self, given: Any, output: Any, normalised: bool = False, bias: Any = None) -> None:
+        """Something has handed on the units of a layer; a normalisation has taken their scale and bias over."""
+        layer = self._fed.get(id(given))
+        if layer is not None:
+            if normalised:
+                layer.normalised, layer.bias = True, bias
+            self.feeds(layer, output)
+
+    def runs(self, path: str) -> None:
+        """An activation runs."""
+        self._ran[path.partition(" #")[0]] += 1
+
+    def call_in(self, owner: str, name: str) -> str:
+        """The path of a function that the forward of a layer calls, with a number from the second on."""
+        base = f"{owner}: {name}" if owner else name
+        ran = self._ran[base]
+        return f"{base} #{ran + 1}" if ran else base
+
+    def place(
+        self, path: str, known: Translation | None, given: Any, output: Any, before: Any, after: Any, axis: int
+    ) -> Place:
+        """An activation has run.
+
+        Parameters
+        ----------
+        given, output : the arrays, which tell what comes from what. before, after : what was in them.
+        axis : of its units, where it takes the output of no layer.
+        """
+        layer = self._fed.get(id(given))
+        exact = known is not None and known.exact
+        place = Place(
+            path,
+            known.activation if known is not None and exact else None,
+            {n: v for n, v in known.parameters.items() if v is not None} if known is not None and exact else {},
+            before,
+            after,
+            layer.axis if layer is not None else axis,
+            layer.path if layer is not None else None,
+        )
+        self.found.places.append(place)
+        self._from[id(output)] = place
+        self._kept.append(output)
+        return place
+
+    def finish(self, output: Array) -> None:
+        """The model has given its output."""
+        self.found.output = _detached(output)
+        last = self._from.get(id(output))
+        if last is not None:
+            last.last = True
+
+
+class Recorder(Record):
+    """A record whose outputs go through a tap.
 
     Parameters
     ----------
@@ -52,15 +120,12 @@ class Recorder:
     """
 
     def __init__(self, tap: Tap, replaying: bool) -> None:
+        super().__init__()
         self._tap, self._replaying = tap, replaying
-        self.found = Pass([], [], None)
         self.weights: list[tuple[Layer, Any]] = []
         self._seen: dict[str, Layer | Place] = {}  # by the keys of taps
-        self._kept: list[Any] = []  # as long as they live, no other array has their id
-        self._fed: dict[int, Layer] = {}  # by the id of an array: the layer whose output it is
-        self._from: dict[int, Place] = {}  # by the id of an array: the activation that gave it
         self._owners: list[tuple[str, bool]] = []
-        self._counts: Counter[str] = Counter()
+        self._keys: Counter[str] = Counter()
         self._thread, self._inside = threading.get_ident(), False
 
     @contextlib.contextmanager
@@ -94,21 +159,14 @@ class Recorder:
         self.weights.append((layer, weights))
         self._seen[key] = layer
         if feeds:
-            self._feed(layer, tapped)
+            self.feeds(layer, tapped)
         return tapped
-
-    def passed(self, given: Any, output: Any, normalised: bool = False, bias: Any = None) -> None:
-        """Something has handed on the units of a layer; a normalisation has taken their scale and bias over."""
-        layer = self._fed.get(id(given))
-        if layer is not None:
-            if normalised:
-                layer.normalised, layer.bias = True, bias
-            self._feed(layer, output)
 
     def activation(
         self, path: str, known: Translation | None, given: Any, run: Callable[[], Any], axis: Callable[[Array], int]
     ) -> Any:
         """Run an activation: its result, or what goes on in place of it."""
+        self.runs(path)
         self._inside = True
         try:
             output = run()
@@ -119,21 +177,8 @@ class Recorder:
         key, tapped = self._tapped(f"activation {path}", output)
         if tapped is None or self._replaying:
             return output if tapped is None else tapped
-        exact = known is not None and known.exact
-        layer = self._fed.get(id(given))
-        place = Place(
-            path,
-            known.activation if known is not None and exact else None,
-            {n: v for n, v in known.parameters.items() if v is not None} if known is not None and exact else {},
-            _detached(given),
-            _detached(tapped),
-            layer.axis if layer is not None else axis(output),
-            layer.path if layer is not None else None,
-        )
-        self.found.places.append(place)
+        place = self.place(path, known, given, tapped, _detached(given), _detached(tapped), axis(output))
         self._seen[key] = place
-        self._from[id(tapped)] = place
-        self._kept.append(tapped)
         return tapped
 
     def keeping(self, path: str, function: Callable[..., Any], axis: Callable[[Array], int]) -> Callable[..., Any]:
@@ -187,17 +232,7 @@ class Recorder:
         self, name: str, known: Translation | None, given: Any, run: Callable[[], Any], axis: Callable[[Array], int]
     ) -> Any:
         owner = self._owners[-1][0] if self._owners else ""
-        base = f"{owner}: {name}" if owner else name
-        self._counts[base] += 1
-        count = self._counts[base]
-        return self.activation(base if count == 1 else f"{base} #{count}", known, given, run, axis)
-
-    def finish(self, output: Array) -> None:
-        """The model has given its output."""
-        self.found.output = _detached(output)
-        last = self._from.get(id(output))
-        if last is not None:
-            last.last = True
+        return self.activation(self.call_in(owner, name), known, given, run, axis)
 
     def differentiated(self, gradients: Mapping[str, Array], weights: Any) -> None:
         """Take in the gradients in the outputs and in the weights."""
@@ -206,13 +241,9 @@ class Recorder:
         for layer, where in self.weights:
             layer.weight_gradient = None if where is None else weights[where]
 
-    def _feed(self, layer: Layer, output: Array) -> None:
-        self._fed[id(output)] = layer
-        self._kept.append(output)
-
     def _tapped(self, base: str, output: Array) -> tuple[str, Array | None]:
-        self._counts[base] += 1
-        key = f"{base} #{self._counts[base]}"
+        self._keys[base] += 1
+        key = f"{base} #{self._keys[base]}"
         tapped = self._tap(key, output)
         if tapped is None and not self._replaying:
             path = base.partition(" ")[2]
