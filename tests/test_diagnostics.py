@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import multiact as ma
-from multiact import diagnostics
+from multiact import diagnostics, weights
 from multiact.diagnostics import probing
 from multiact.diagnostics.neurons import band
 from multiact.diagnostics.statistics import Moments
@@ -344,6 +344,13 @@ def test_patterns_and_drawings(tmp_path):
         diagnostics.activation_patterns(model, x, "act")
     with pytest.raises(ma.MultiactError, match="written as .png"):
         flow.plot(tmp_path / "a.gif")
+
+
+def test_fans_are_those_by_which_weights_are_drawn():
+    model = nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.ReLU(), nn.ConvTranspose2d(8, 4, 2, stride=2))
+    layers = probing.probe(model).run(torch.ones(2, 4, 6, 6)).layers
+    drawn_by = [(layer.fan_in, layer.fan_out) for layer in weights.weight_layers(model)]
+    assert [(layer.fan_in, layer.fan_out) for layer in layers] == drawn_by == [(18, 36), (8, 16)]
 
 
 @pytest.mark.parametrize(

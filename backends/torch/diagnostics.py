@@ -18,15 +18,8 @@ from multiact.natives import activation_of, identify
 from multiact.translation import Translation, recognise, translate
 
 from .audit import METHODS, POSITIONS
+from .initialisation import CONVOLUTIONS, NORMS, TRANSPOSED, WEIGHTS, fans
 
-NORMALISATIONS = (
-    torch.nn.modules.batchnorm._NormBase,
-    torch.nn.LayerNorm,
-    torch.nn.GroupNorm,
-    torch.nn.RMSNorm,
-    torch.nn.LocalResponseNorm,
-)
-CONVOLUTIONS = torch.nn.modules.conv._ConvNd
 #: Losses by class and function: what they expect of the output of a model.
 EXPECTS = {
     "CrossEntropyLoss": "logits",
@@ -123,10 +116,10 @@ class _Recorder(Record):
             self._inside -= 1
             entered = next((e for e in reversed(self._entered) if e[0] is module), None)
             if entered is not None and isinstance(output, torch.Tensor):
-                self.activation(self._paths[module], recognise(module), *entered[1:], output)
+                self.activation(self._paths[module], recognise(module), entered[1], entered[2], output)
         elif isinstance(output, torch.Tensor):
             given = arguments[0] if arguments else None
-            if isinstance(module, NORMALISATIONS):
+            if isinstance(module, NORMS):
                 self.passed(given, output, True, _numpy(getattr(module, "bias", None)))
             elif isinstance(module, (torch.nn.Dropout, torch.nn.Identity, torch.nn.Flatten)):
                 self.passed(given, output)
@@ -135,16 +128,17 @@ class _Recorder(Record):
 
     def _layer(self, module: torch.nn.Module, output: torch.Tensor) -> None:
         weight = module.weight
-        transposed = getattr(module, "transposed", False)
-        receptive = int(weight[0, 0].numel()) if weight.ndim > 2 else 1
-        ins, outs = (weight.shape[0], weight.shape[1]) if transposed else (weight.shape[1], weight.shape[0])
+        if isinstance(module, WEIGHTS):
+            fan_in, fan_out = (max(1, round(n)) for n in fans(module))
+        else:
+            fan_in, fan_out = weight[0].numel(), weight[:, 0].numel()
         layer = Layer(
             self._paths[module],
             type(module).__name__,
-            ins * receptive,
-            outs * receptive,
-            1 if isinstance(module, CONVOLUTIONS) else -1,
-            _numpy(weight.movedim(1 if transposed else 0, -1)),
+            fan_in,
+            fan_out,
+            1 if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)) else -1,
+            _numpy(weight.movedim(1 if isinstance(module, TRANSPOSED) else 0, -1)),
             _numpy(getattr(module, "bias", None)),
             output.detach().clone(),
         )
@@ -272,7 +266,7 @@ def _has_weights(module: torch.nn.Module) -> bool:
     return (
         isinstance(weight, torch.Tensor)
         and weight.ndim >= 2
-        and not isinstance(module, (*NORMALISATIONS, torch.nn.Embedding, torch.nn.EmbeddingBag))
+        and not isinstance(module, (*NORMS, torch.nn.Embedding, torch.nn.EmbeddingBag))
     )
 
 

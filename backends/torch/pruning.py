@@ -14,7 +14,7 @@ from multiact.errors import ParameterError
 from multiact.natives import activation_of
 
 from .audit import Tracer, call_of
-from .diagnostics import CONVOLUTIONS, NORMALISATIONS
+from .initialisation import NORMS, WEIGHTS
 
 #: What leaves every unit by itself, and zeros zero.
 PASSING = (
@@ -91,11 +91,7 @@ def _chain(graph: fx.Graph, modules: dict[str, torch.nn.Module], path: str) -> _
     calls = [n for n in graph.nodes if n.op == "call_module" and n.target == path]
     if len(calls) != 1:
         return f"it is called {len(calls)} times"
-    if (
-        getattr(layer, "transposed", False)
-        or getattr(layer, "groups", 1) != 1
-        or not isinstance(layer, (torch.nn.Linear, CONVOLUTIONS))
-    ):
+    if getattr(layer, "transposed", False) or getattr(layer, "groups", 1) != 1 or not isinstance(layer, WEIGHTS):
         return f"units of a {type(layer).__name__} of this kind cannot be removed"
     chain, node = _Chain(), calls[0]
     activated = False
@@ -120,13 +116,13 @@ def _chain(graph: fx.Graph, modules: dict[str, torch.nn.Module], path: str) -> _
             activated = True
         elif isinstance(module, BATCH_NORMALISATIONS) and not activated:
             pass
-        elif isinstance(module, (torch.nn.Linear, CONVOLUTIONS)):
+        elif isinstance(module, WEIGHTS):
             if getattr(module, "groups", 1) != 1:
                 return f"{node.target} has groups"
             chain.consumer = module
             return chain
         elif not isinstance(module, PASSING):
-            kind = "normalisation" if isinstance(module, NORMALISATIONS) else type(module).__name__
+            kind = "normalisation" if isinstance(module, NORMS) else type(module).__name__
             return (
                 f"{node.target}, a {kind}, mixes the units" if kind == "normalisation" else f"{node.target} is a {kind}"
             )
