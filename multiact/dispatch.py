@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
 from array_api_compat import is_array_api_obj
 
 from .declaration import Activation
-from .errors import BackendNotAvailableError, InputError, ParameterError
+from .errors import BackendNotAvailableError, InputError
 from .protocols import Backend
 
 #: Our own backends, and the module whose presence in sys.modules says that its arrays can exist.
@@ -26,9 +26,6 @@ BUILTIN = {
     "mlx": "mlx",
     "numpy": "numpy",
 }
-
-#: Models that can be looked into, in the order in which their frameworks are asked: on torch a Keras Layer is a Module.
-MODELS = {"keras": "a Keras model", "flax": "a flax.nnx.Module", "torch": "a torch.nn.Module"}
 
 _backends: dict[str, Backend] = {}
 
@@ -116,29 +113,3 @@ def backend_of(x: Any, *others: Any) -> Backend:
         f"expected an array of NumPy, PyTorch, JAX, TensorFlow or another array API library. "
         f"Received: {type(x).__module__}.{type(x).__qualname__}. Convert it first, e.g. numpy.asarray(x, dtype='float32')."
     )
-
-
-def framework_of(model: Any, caller: str, frameworks: Iterable[str] = MODELS) -> str:
-    """The framework of a model, of which its ``initialisation.py`` says whether it is one.
-
-    Parameters
-    ----------
-    caller : for the message of an error.
-    frameworks : of `MODELS`, in that order.
-
-    Raises
-    ------
-    ParameterError : it is no model of a framework that is imported.
-    """
-    for framework in frameworks:
-        if framework in sys.modules and room(framework, "initialisation").is_model(model):
-            return framework
-    *others, last = (MODELS[framework] for framework in frameworks)
-    raise ParameterError(
-        f"{caller} expects {', '.join(others)} or {last}. Received: {type(model).__module__}.{type(model).__qualname__}."
-    )
-
-
-def room(framework: str, name: str) -> Any:
-    """What a framework's folder has for this."""
-    return importlib.import_module(f"multiact.backends.{framework}.{name}")

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 from .declaration import Activation
-from .dispatch import framework_of, room
 from .errors import ParameterError
+from .models import framework_of, room
 from .natives import activation_of, identify
 
 #: A class, a pattern of paths, a framework's function, or a predicate of path and layer.

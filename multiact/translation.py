@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import dispatch, measured, natives, registry
+from . import measured, models, natives, registry
 from .declaration import Activation, Array, Elementwise
 from .errors import BackendNotAvailableError, MultiactError, ParameterError, UnknownActivationError
 from .natives import Entry
@@ -617,8 +617,8 @@ def audit(model: Any, *, to: str) -> Audit:
     Examples are in multiact.backends.torch.audit and multiact.backends.keras.audit.
     """
     natives.room(to)
-    framework = dispatch.framework_of(model, "audit", ("keras", "torch"))
-    seen, unseen = dispatch.room(framework, "audit").walk(model)
+    framework = models.framework_of(model, "audit", ("keras", "torch"))
+    seen, unseen = models.room(framework, "audit").walk(model)
     return Audit(to, tuple(f for s in _merged(seen) if (f := _found(s, to)) is not None), tuple(unseen))
 
 

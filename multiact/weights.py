@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from .dispatch import framework_of, room
 from .errors import MultiactError, ParameterError
 from .initialisation import Initialisation, initialisation, of_output
+from .models import framework_of, room
 from .pairing import output_activations
 from .registry import get
 

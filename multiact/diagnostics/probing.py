@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..declaration import Activation, Array
-from ..dispatch import framework_of, room
 from ..errors import ParameterError
+from ..models import framework_of, room
 
 
 @dataclass

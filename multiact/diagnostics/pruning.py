@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..dispatch import framework_of, room
 from ..errors import ParameterError
+from ..models import framework_of, room
 from .showing import Shown, rendered, table
 from .survey import survey
 
