@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from multiact.errors import MultiactError, ParameterError
+from multiact.commands import refusing
+from multiact.errors import ParameterError
 from multiact.files import check_writable, write
 from multiact.plot import FORMATS
 from multiact.progress import progress
@@ -59,7 +60,7 @@ def bench(
     Ends with exit code 2 when something that was asked for does not exist, or nothing could be measured.
     """
     console, errors = Console(), Console(stderr=True)
-    try:
+    with refusing(errors, "bench"):
         if network and first_call:
             raise runner.BenchError("--network and --first-call are measured one at a time. Give one of them.")
         if plot is not None and (network or first_call):
@@ -95,8 +96,6 @@ def bench(
         report.print_report(console, content, hint=f"; all in {json}" if json else "; all with --json FILE")
         if plot is not None and any(row["seconds"] is not None for row in content["rows"]):
             figures.write(figures.figure(content["rows"], report.environment(content["environment"])), plot)
-    except (MultiactError, OSError) as error:
-        _refuse(errors, "bench", error)
     if not any(_measured(content)):
         errors.print("multiact bench: nothing was measured.", style="red")
         raise typer.Exit(2)
@@ -105,11 +104,6 @@ def bench(
 def _measured(content: Mapping[str, Any]) -> list[bool]:
     rows = [row["seconds"] is not None for row in (*content["rows"], *content["networks"])]
     return rows + [row["first_seconds"] is not None for row in content["first_calls"]]
-
-
-def _refuse(errors: Console, command: str, error: Exception) -> None:
-    errors.print(f"multiact {command}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(2) from None
 
 
 def bench_page(
@@ -121,7 +115,7 @@ def bench_page(
 ) -> None:
     """Publish reports of the benchmark: docs/performance.md and its drawings."""
     console, errors = Console(), Console(stderr=True)
-    try:
+    with refusing(errors, "bench-page"):
         contents = [report.read(path) for path in reports]
         figures.require()
         check_writable(markdown)
@@ -136,5 +130,3 @@ def bench_page(
         text = page.page(contents, [path.name for path in reports], where)
         write(markdown, text)
         console.print(f"{markdown} and {len(drawings)} drawings in {folder} written", soft_wrap=True, highlight=False)
-    except (MultiactError, OSError) as error:
-        _refuse(errors, "bench-page", error)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
+from multiact.commands import template
 
 from . import figures
 from .report import DIRECTION, described, environment, microseconds, number, sizes
@@ -167,7 +167,7 @@ def page(contents: Sequence[Content], names: Sequence[str], plots: str) -> str:
                 ),
             }
         )
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    template = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True).get_template("performance.md.j2")
     gpu = any(c["environment"]["device"] != "cpu" for c in contents)
-    return template.render(sections=sections, names=names, gpu=gpu, number=number)
+    return template(Path(__file__).with_name("performance.md.j2")).render(
+        sections=sections, names=names, gpu=gpu, number=number
+    )

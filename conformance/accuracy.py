@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-import jinja2
 import typer
 from rich.console import Console
 
 from multiact import measured
+from multiact.commands import refusing, template
 from multiact.declaration import DTYPES
 from multiact.errors import MultiactError
 from multiact.files import check_writable
@@ -142,8 +142,6 @@ def page(environment: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> s
                 figures = [_cell(group, f) for f in ("worst_error", "worst_ulp", "share_correctly_rounded")]
                 lines.append([activation, dtype, f"`{title}`" if title else "multiact", *figures])
         sections.append((backend, lines))
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    template = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True).get_template("accuracy.md.j2")
     ours = [r for r in rows if not r["native"]]
     names = sorted({r["activation"] for r in ours})
     reasons = {n: get(n).budget.reason for n in names if get(n).budget.reason}
@@ -159,7 +157,7 @@ def page(environment: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> s
         for dtype in DTYPES
         for order in (0, 1, 2)
     }
-    return template.render(
+    return template(Path(__file__).with_name("accuracy.md.j2")).render(
         environment=environment,
         sections=sections,
         worst=worst,
@@ -182,7 +180,7 @@ def accuracy(
 ) -> None:
     """Publish the figures of conformance reports, or check a report against what is published."""
     console, errors = Console(), Console(stderr=True)
-    try:
+    with refusing(errors, "accuracy"):
         environment, rows = read(ours)
         found = summarised(rows, native=False)
         if native is not None:
@@ -214,6 +212,3 @@ def accuracy(
         if markdown is not None:
             report.write(markdown, page(kept, found))
         console.print(f"{len(found)} rows written to {data}" + (f" and {markdown}" if markdown else ""), soft_wrap=True)
-    except (MultiactError, OSError) as error:
-        errors.print(f"multiact accuracy: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None

@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from multiact import dispatch
+from multiact.commands import refusing
 from multiact.declaration import DTYPES, Activation, Elementwise
-from multiact.errors import MultiactError
 from multiact.files import check_writable
 from multiact.progress import progress
 
@@ -792,7 +792,7 @@ def check(
     Ends with exit code 1 when there is a problem, 2 when the file cannot be used.
     """
     console, errors = Console(markup=False, highlight=False), Console(stderr=True)
-    try:
+    with refusing(errors, "check"):
         if json is not None:
             check_writable(json)
         with progress(errors) as advance:
@@ -800,9 +800,6 @@ def check(
             environment, results = check_file(
                 str(file), backend or (), dtype or (), advance=advance, processes=processes
             )
-    except (MultiactError, OSError) as error:
-        errors.print(f"multiact check: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
     if json is not None:
         report.write(json, json_module.dumps(as_json(environment, results), indent=1, allow_nan=False))
     print_results(console, str(file), environment, results)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from multiact.errors import MultiactError
+from multiact.commands import refusing
 from multiact.files import check_writable
 from multiact.progress import progress
 
@@ -50,7 +50,7 @@ def conformance(
     Ends with exit code 1 when anything misses its budget, 2 when something that was asked for does not exist.
     """
     console, errors = Console(), Console(stderr=True)
-    try:
+    with refusing(errors, "conformance", OracleError):
         if quick and full:
             raise runner.RequestError("--quick and --full cannot both be meant. Give one of them.")
         effort: Effort = "quick" if quick else "full" if full else "usual"
@@ -59,9 +59,6 @@ def conformance(
             check_writable(path)
         with progress(errors) as advance:
             environment, rows = runner.run(asked, advance=advance, processes=max(1, min(2, os.cpu_count() or 1)))
-    except (MultiactError, OracleError, OSError) as error:
-        errors.print(f"multiact conformance: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
     if not rows:
         errors.print("multiact conformance: nothing to run for these options.", style="red")
         raise typer.Exit(2)

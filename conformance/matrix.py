@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any
 from xml.etree import ElementTree
 
-import jinja2
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from multiact.capabilities import capabilities
-from multiact.errors import MultiactError
+from multiact.commands import refusing, template
 from multiact.files import check_writable, write
 from multiact.registry import get
 
@@ -190,9 +189,7 @@ def page(environment: Mapping[str, Any], rows: Rows, tests: Iterable[Whole]) -> 
     """docs/capabilities.md."""
     by_backend = lines(rows)
     families = sorted({family for found in by_backend.values() for line in found for family in line.ours})
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    template = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True).get_template("matrix.md.j2")
-    return template.render(
+    return template(Path(__file__).with_name("matrix.md.j2")).render(
         environment=environment,
         backends=by_backend,
         families=families,
@@ -225,7 +222,7 @@ def command(
     Ends with exit code 1 when one of ours does not, and the cause is not known.
     """
     console, errors = Console(), Console(stderr=True)
-    try:
+    with refusing(errors, "capabilities"):
         if markdown is not None:
             check_writable(markdown)
         found = [read(path) for path in reports]
@@ -238,9 +235,6 @@ def command(
             )
         if markdown is not None:
             write(markdown, page(_merged([environment for environment, _ in found]), rows, wholes))
-    except (MultiactError, OSError) as error:
-        errors.print(f"multiact capabilities: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("backend", "capability", "ours", "the framework's own"):
         table.add_column(name)

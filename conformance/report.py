@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from multiact.commands import template
 from multiact.files import write
 
 from .runner import Row, as_json
@@ -177,9 +177,7 @@ def page(environment: Mapping[str, Any], rows: Sequence[Row]) -> str:
         ]
         for r in rows
     ]
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    template = jinja2.Environment(loader=loader, autoescape=True).get_template("report.html.j2")
-    return template.render(
+    return template(Path(__file__).with_name("report.html.j2")).render(
         environment=environment,
         activations=activations,
         backends=backends,

@@ -113,6 +113,7 @@ def test_the_core_depends_on_numpy_and_array_api_compat_alone():
     allowed = {"numpy", "array_api_compat", "multiact", *sys.stdlib_module_names}
     optional = {
         "cli.py": {"typer", "rich"},
+        "commands.py": {"typer", "rich", "jinja2"},
         "advisor_command.py": {"typer", "rich"},
         "translation_command.py": {"typer", "rich"},
         "plot.py": {"matplotlib"},

@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import jinja2
 import typer
 from rich.console import Console
 
 from .. import __version__
+from ..commands import refusing, template
 from ..errors import MultiactError
 from ..files import check_writable, write
 from .data import everything
@@ -51,9 +51,7 @@ def page(benchmark: Path | None = None) -> str:
     import bokeh
 
     scripts = Path(bokeh.__file__).parent / "server" / "static" / "js"
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    template = jinja2.Environment(loader=loader, autoescape=True).get_template("page.html.j2")
-    return template.render(
+    return template(Path(__file__).with_name("page.html.j2")).render(
         version=__version__,
         bokeh=[(scripts / name).read_text(encoding="utf-8").replace("</script", "<\\/script") for name in BOKEH],
         script=Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
@@ -81,11 +79,8 @@ def explore(
 ) -> None:
     """Write one page with curves, facts, translations, accuracy, cost and the advisor; it works from disk, without network."""
     console, errors = Console(), Console(stderr=True)
-    try:
+    with refusing(errors, "explore"):
         check_writable(file)
         text = page(bench or _newest())
         write(file, text)
-    except (MultiactError, OSError) as error:
-        errors.print(f"multiact explore: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
     console.print(f"{file}: {len(text.encode()) / 1e6:.1f} MB. Open it in a browser.", soft_wrap=True)
