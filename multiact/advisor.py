@@ -372,7 +372,7 @@ def cost(name: str, device: str = "cpu", bench: str | Path | Iterable[str | Path
 
     name = get(name).name
     reports = sorted(
-        map(_report, map(str, _files(bench))), key=lambda r: str(r["environment"].get("date")), reverse=True
+        map(_report, map(str, report_files(bench))), key=lambda r: str(r["environment"].get("date")), reverse=True
     )
     for backend, mode in MEASURED:
         for direction in ("forward_backward", "forward"):
@@ -383,7 +383,8 @@ def cost(name: str, device: str = "cpu", bench: str | Path | Iterable[str | Path
     return None
 
 
-def _files(bench: str | Path | Iterable[str | Path] | None) -> list[str | Path]:
+def report_files(bench: str | Path | Iterable[str | Path] | None = None) -> list[str | Path]:
+    """The reports that are given; with None those of a checkout."""
     if bench is not None:
         return [bench] if isinstance(bench, (str, Path)) else list(bench)
     room = importlib.util.find_spec(f"{__package__}.benchmarks")

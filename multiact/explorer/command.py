@@ -11,15 +11,12 @@ import typer
 from rich.console import Console
 
 from .. import __version__
+from ..advisor import LARGE, report_files
 from ..commands import refusing, template
 from ..errors import MultiactError
 from ..files import check_writable, write
 from .data import everything
 
-#: Where a checkout keeps reports of the benchmark.
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
-#: On fewer elements the call is timed, not the activation.
-LARGE = 2**16
 #: The parts of BokehJS that are put into the page.
 BOKEH = ("bokeh.min.js", "bokeh-api.min.js")
 
@@ -27,7 +24,7 @@ BOKEH = ("bokeh.min.js", "bokeh-api.min.js")
 def _newest() -> Path | None:
     """The newest report of the benchmark in the checkout in which large arrays were timed."""
     dates = {}
-    for path in RESULTS.glob("*.json"):
+    for path in map(Path, report_files()):
         report = json.loads(path.read_text(encoding="utf-8"))
         if any(
             isinstance(r, dict) and r.get("size", 0) >= LARGE and r.get("copy_seconds") for r in report.get("rows", [])
