@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -356,7 +356,12 @@ def tree_as_dict(node: Node | Leaf) -> dict[str, Any]:
 
 
 def cost(name: str, device: str = "cpu", bench: str | Path | Iterable[str | Path] | None = None) -> Cost | None:
-    """The time of an activation relative to relu, from the newest benchmark that has both; None where there is none.
+    """The first of `costs`; None where there is none."""
+    return next(costs(name, device, bench), None)
+
+
+def costs(name: str, device: str = "cpu", bench: str | Path | Iterable[str | Path] | None = None) -> Iterator[Cost]:
+    """The time of an activation relative to relu, from the newest benchmark that has both: one of each backend and mode.
 
     Parameters
     ----------
@@ -375,12 +380,11 @@ def cost(name: str, device: str = "cpu", bench: str | Path | Iterable[str | Path
         map(_report, map(str, report_files(bench))), key=lambda r: str(r["environment"].get("date")), reverse=True
     )
     for backend, mode in MEASURED:
-        for direction in ("forward_backward", "forward"):
-            for report in reports:
-                found = _compared(report, name, (backend, mode, device, direction))
-                if found is not None:
-                    return found
-    return None
+        cases = ((report, direction) for direction in ("forward_backward", "forward") for report in reports)
+        compared = (_compared(report, name, (backend, mode, device, direction)) for report, direction in cases)
+        found = next((cost for cost in compared if cost is not None), None)
+        if found is not None:
+            yield found
 
 
 def report_files(bench: str | Path | Iterable[str | Path] | None = None) -> list[str | Path]:

@@ -18,7 +18,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from typing import Any, cast
@@ -193,6 +193,14 @@ def room(framework: str) -> Any:
 def table(framework: str) -> Sequence[Entry]:
     """The entries of a framework."""
     return cast(Sequence[Entry], room(framework).NATIVES)
+
+
+def of(activation: str) -> Iterator[tuple[str, Entry]]:
+    """What all frameworks have of an activation, by its name: the framework and the entry."""
+    for framework in frameworks():
+        for entry in table(framework):
+            if entry.activation == activation:
+                yield framework, entry
 
 
 # Arguments

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .declaration import Activation
+from .declaration import Activation, Axiswise
 from .errors import MultiactError, ParameterError
 from .facts import Kink, facts
 from .files import replacing
@@ -27,12 +27,17 @@ POINTS = 2001
 LABELS = (("value", "$f(x)$"), ("first derivative", "$f\\,'(x)$"), ("second derivative", "$f\\,''(x)$"))
 
 
+#: What is drawn: an activation or its name, alone or with settings of its own.
+Drawn = str | Activation | tuple[str | Activation, Mapping[str, Any]]
+
+
 def figure(
-    names: Sequence[str | Activation],
+    names: Sequence[Drawn],
     parameters: Mapping[str, Any] | None = None,
     low: float = -5.0,
     high: float = 5.0,
     *,
+    size: tuple[float, float] = (13, 4.6),
     window: bool = False,
 ) -> Any:
     """Draw activations and their derivatives.
@@ -42,9 +47,10 @@ def figure(
 
     Parameters
     ----------
-    names : of pointwise activations, or the activations.
+    names : of pointwise activations, or the activations; each can be a pair with settings that are its own.
     parameters : settings, each used for every activation that has it.
     low, high : the ends of the x axis.
+    size : width and height in inches.
     window : whether the figure is one of `matplotlib.pyplot`, to be shown in a window.
 
     Returns
@@ -56,21 +62,16 @@ def figure(
     UnknownActivationError, ParameterError : an activation or a parameter does not exist; the ends are not in order.
     MultiactError : matplotlib is not installed; an activation is not a function of one number.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MultiactError(
-            "plots need matplotlib, which is not installed. Install it with: pip install 'multiact[plot]'"
-        )
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ParameterError(f"the x axis must go from a number to a larger one. Received: from {low:g} to {high:g}.")
-    chosen = _settings([get(name) for name in names], dict(parameters or {}))
+    _check(low, high)
+    chosen = _settings(names, dict(parameters or {}))
     if window:
         from matplotlib import pyplot
 
-        drawn = pyplot.figure(figsize=(13, 4.6), layout="constrained")
+        drawn = pyplot.figure(figsize=size, layout="constrained")
     else:
         from matplotlib.figure import Figure
 
-        drawn = Figure(figsize=(13, 4.6), layout="constrained")
+        drawn = Figure(figsize=size, layout="constrained")
     drawn.get_layout_engine().set(w_pad=0.12)
     panels = drawn.subplots(1, 3)
     for order, panel in enumerate(panels):
@@ -81,6 +82,45 @@ def figure(
         _dress(panel, order, low, high, [c for c in curves if c.drawable])
     handles, labels = panels[0].get_legend_handles_labels()
     drawn.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False)
+    return drawn
+
+
+def thumbnail(name: Drawn, low: float = -5.0, high: float = 5.0) -> Any:
+    """The value alone, of a pointwise activation or of `along_axis`, small and without numbers on the axes: for lists.
+
+    Parameters, returns and raises as `figure`.
+    """
+    _check(low, high)
+    ((activation, given),) = _chosen([name])
+    drawn, panel = _panel((2.2, 1.5))
+    if activation.kind == "axiswise":
+        for x, y, colour, width, _ in _rows(activation, given, low, high):
+            panel.plot(x, y, color=colour, linewidth=width)
+        _dress(panel, 0, low, high, [])
+    else:
+        ((activation, given),) = _settings([name], {})
+        curve = _Curve(activation, given, 0, low, high)
+        curve.draw(panel, COLOURS[0], WIDTHS[1], STYLES[0])
+        _dress(panel, 0, low, high, [curve])
+    panel.set(title="", xlabel="", ylabel="", xticks=[], yticks=[])
+    for side in ("left", "bottom"):
+        panel.spines[side].set_visible(False)
+    return drawn
+
+
+def along_axis(name: Drawn, low: float = -5.0, high: float = 5.0, *, size: tuple[float, float] = (5, 3.6)) -> Any:
+    """Draw what a function along an axis makes of the row (x, 0): each entry of the result over x.
+
+    Random numbers count as 0. Parameters, returns and raises as `figure`.
+    """
+    _check(low, high)
+    ((activation, given),) = _chosen([name])
+    drawn, panel = _panel(size)
+    for x, y, colour, width, label in _rows(activation, given, low, high):
+        panel.plot(x, y, color=colour, linewidth=width, label=label)
+    _dress(panel, 0, low, high, [])
+    panel.set(title="", ylabel=f"{activation.name} of (x, 0)")
+    panel.legend(frameon=False)
     return drawn
 
 
@@ -112,19 +152,63 @@ def show(drawn: Any) -> None:
     pyplot.show()
 
 
-def _settings(activations: list[Activation], parameters: dict[str, Any]) -> list[tuple[Activation, dict[str, Any]]]:
+def _check(low: float, high: float) -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MultiactError(
+            "plots need matplotlib, which is not installed. Install it with: pip install 'multiact[plot]'"
+        )
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ParameterError(f"the x axis must go from a number to a larger one. Received: from {low:g} to {high:g}.")
+
+
+def _panel(size: tuple[float, float]) -> tuple[Any, Any]:
+    """A figure with one panel."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=size, layout="constrained")
+    return drawn, drawn.subplots()
+
+
+def _chosen(names: Sequence[Drawn]) -> list[tuple[Activation, dict[str, Any]]]:
+    pairs = [name if isinstance(name, tuple) else (name, {}) for name in names]
+    return [(get(name), dict(given)) for name, given in pairs]
+
+
+def _settings(names: Sequence[Drawn], parameters: dict[str, Any]) -> list[tuple[Activation, dict[str, Any]]]:
     """Each activation with those of the parameters that it has; one that none has is an error."""
+    chosen = _chosen(names)
     for name in parameters:
-        if not any(name == s.name for a in activations for s in a.settings):
-            raise ParameterError(f"none of {', '.join(a.name for a in activations)} has a parameter {name!r}.")
-    chosen = []
-    for activation in activations:
+        if not any(name == s.name for a, _ in chosen for s in a.settings):
+            raise ParameterError(f"none of {', '.join(a.name for a, _ in chosen)} has a parameter {name!r}.")
+    for activation, given in chosen:
         if activation.kind != "pointwise":
             raise MultiactError(
                 f"{activation.name} is {activation.kind}: only a function of one number can be drawn as a curve."
             )
-        chosen.append((activation, {s.name: parameters[s.name] for s in activation.settings if s.name in parameters}))
+        given |= {
+            s.name: parameters[s.name] for s in activation.settings if s.name in parameters and s.name not in given
+        }
     return chosen
+
+
+def _rows(
+    activation: Activation, given: dict[str, Any], low: float, high: float
+) -> Iterator[tuple[Any, Any, str, float, str]]:
+    """Each entry of the result for the row (x, 0): x, the entry, and its colour, width and label."""
+    import numpy as np
+
+    function = activation.function
+    if not isinstance(function, Axiswise):
+        raise MultiactError(f"{activation.name} is {activation.kind}: it does not work along an axis.")
+    x = np.linspace(low, high, POINTS)
+    rows = np.stack([x, np.zeros_like(x)], axis=-1)
+    if function.fixed_axis is not None:
+        rows = rows.reshape(*rows.shape, *[1] * (-1 - function.fixed_axis))
+    if activation.random is not None:
+        given = {activation.random.name: 0.0, **given}
+    result = activation(rows, **given).reshape(POINTS, -1)
+    for i, y in enumerate(result.T):
+        yield x, y, COLOURS[i % len(COLOURS)], WIDTHS[min(i, len(WIDTHS) - 1)], f"entry {i + 1}"
 
 
 class _Curve:

@@ -391,7 +391,7 @@ def _nearest(source: Translation, framework: str) -> tuple[str, Difference, Entr
         if entry.activation not in related and _base_name(entry) not in related:
             continue
         try:
-            there = _translation(framework, [entry], _bound_arguments(entry))
+            there = stated(framework, entry)
         except ParameterError:
             continue
         apart = difference(source, there)
@@ -416,8 +416,14 @@ def _base_name(entry: Entry) -> str:
         return ""
 
 
-def _bound_arguments(entry: Entry) -> dict[str, Any]:
-    return {n: a.value for n, a in entry.arguments.items() if a.bound}
+def stated(framework: str, entry: Entry) -> Translation:
+    """An entry of a framework's table, with the defaults of its other arguments.
+
+    Raises
+    ------
+    ParameterError : it has arguments that must be given.
+    """
+    return _translation(framework, [entry], {n: a.value for n, a in entry.arguments.items() if a.bound})
 
 
 # How far apart

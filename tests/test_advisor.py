@@ -203,6 +203,11 @@ def test_costs_of_the_committed_reports():
             found = advisor.cost(name, device)
             assert 0.5 < found.ratio < 20 and found.device == device and found.machine
         assert advisor.cost("relu", device).ratio == 1
+        several = list(advisor.costs("gelu", device))
+        assert (
+            several[0] == advisor.cost("gelu", device)
+            and len({(c.backend, c.mode) for c in several}) == len(several) > 1
+        )
 
 
 # The command

@@ -139,3 +139,35 @@ def test_the_command(tmp_path):
         done = run("plot", *arguments)
         assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["a.svg"]
+
+
+def test_settings_of_its_own_for_each():
+    value = plot.figure([("elu", {"alpha": 2.0}), "elu"], {"alpha": 0.5}).axes[0]
+    ends = {line.get_label(): float(line.get_ydata()[0]) for line in curves(value)}
+    assert ends == {
+        "elu (alpha=2)": float(ma.elu(np.asarray(-5.0), alpha=2.0)),
+        "elu (alpha=0.5)": 0.5 * np.expm1(-5.0),
+    }
+
+
+@pytest.mark.parametrize("name", [n for n in ma.names() if ma.get(n).kind == "axiswise"])
+def test_a_function_along_an_axis_is_drawn_for_two_entries(name):
+    (panel,) = plot.along_axis(name).axes
+    (small,) = plot.thumbnail(name).axes
+    a = ma.get(name)
+    x = np.linspace(-5, 5, plot.POINTS)
+    for i in (0, 700, 2000):
+        row = np.asarray([x[i], 0.0]).reshape(2, 1, 1) if name == "softmax2d" else np.asarray([x[i], 0.0])
+        want = a(row, **({"noise": 0.0} if a.random else {})).ravel()
+        for drawn in (panel, small):
+            np.testing.assert_array_equal([line.get_ydata()[i] for line in curves(drawn)], want)
+
+
+def test_what_cannot_be_drawn_small():
+    assert not plot.thumbnail("relu").axes[0].get_xticks().size
+    with pytest.raises(ma.MultiactError, match="glu is gated: only a function of one number"):
+        plot.thumbnail("glu")
+    with pytest.raises(ma.MultiactError, match="relu is pointwise: it does not work along an axis"):
+        plot.along_axis("relu")
+    with pytest.raises(ma.ParameterError, match="x axis"):
+        plot.along_axis("softmax", 1.0, 0.0)

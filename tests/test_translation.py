@@ -67,7 +67,7 @@ def test_equivalents_compute_the_same(framework):
             if entry.activation not in ma.names() or entry.composed:
                 continue
             try:
-                source = translation._translation(source_framework, [entry], translation._bound_arguments(entry))
+                source = translation.stated(source_framework, entry)
             except ma.ParameterError:
                 continue  # an argument is required
             if source.activation.kind != "pointwise" or not source.exact:

@@ -44,13 +44,12 @@ def everything(benchmark: Path | None = None) -> dict[str, Any]:
 
 def _activation(a: Activation) -> dict[str, Any]:
     given = {p.name: _default(a, p) for p in a.parameters}
-    required = {p.name: given[p.name] for p in a.parameters if p.default is None and not p.random}
-    facts = describe(a, **required)
+    facts = describe(a, **required(a))
     return {
         "family": a.family.replace("_", " "),
         "kind": a.kind,
         "aliases": list(a.aliases),
-        "formula": _mathml(a.formula),
+        "formula": mathml(a.formula),
         "facts": [[k, v] for k, v in facts.items() if k not in ELSEWHERE],
         "notes": a.notes,
         "reference": a.reference,
@@ -59,6 +58,11 @@ def _activation(a: Activation) -> dict[str, Any]:
         "translations": _translations(a),
         "errors": _errors(a),
     }
+
+
+def required(a: Activation) -> dict[str, float]:
+    """A value for each parameter that has to be given."""
+    return {p.name: _default(a, p) for p in a.parameters if p.default is None and not p.random}
 
 
 def _default(a: Activation, p: Parameter) -> float:
@@ -77,7 +81,7 @@ def _slider(p: Parameter, value: float) -> dict[str, Any]:
     return {"name": p.name, "value": value, "low": low, "high": high, "step": step, "about": p.description}
 
 
-def _mathml(formula: str) -> str:
+def mathml(formula: str) -> str:
     """Mathematics that a browser shows without help."""
     from latex2mathml.converter import convert
 
@@ -87,14 +91,12 @@ def _mathml(formula: str) -> str:
 def _translations(a: Activation) -> list[list[str]]:
     """Framework, how it is written there, and what is different."""
     found = []
-    for framework in natives.frameworks():
-        for entry in natives.table(framework):
-            if entry.activation == a.name:
-                fixed = ", ".join(f"{n}={v}" for n, v in entry.fixed.items())
-                notes = [f"it computes {entry.definition}"] if entry.definition else []
-                notes += [f"with {fixed}"] if fixed else []
-                notes += [entry.notes] if entry.notes else []
-                found.append([framework, entry.spelling, "; ".join(notes)])
+    for framework, entry in natives.of(a.name):
+        fixed = ", ".join(f"{n}={v}" for n, v in entry.fixed.items())
+        notes = [f"it computes {entry.definition}"] if entry.definition else []
+        notes += [f"with {fixed}"] if fixed else []
+        notes += [entry.notes] if entry.notes else []
+        found.append([framework, entry.spelling, "; ".join(notes)])
     return found
 
 
