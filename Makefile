@@ -8,7 +8,7 @@ WORKERS ?= 2
 # pip compiles nothing, Python what is imported: half of the time of setting up. It must be allowed to keep it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup conformance quick accuracy capabilities bench bench-page test lint types stubs wheel-check clean
+.PHONY: setup conformance quick accuracy capabilities bench bench-page site test lint types stubs wheel-check clean
 
 setup: $(STAMP)
 
@@ -51,6 +51,10 @@ bench: $(STAMP)
 # docs/performance.md and its drawings from the reports in the repository.
 bench-page: $(STAMP)
 	$(BIN)/multiact bench-page benchmarks/results/*.json
+
+# The documentation, to be opened from disk: build/site/index.html.
+site: $(STAMP)
+	$(BIN)/python tools/build_site.py
 
 test: lint types
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

@@ -1,8 +1,9 @@
-"""What README and CONTRIBUTING show is what happens."""
+"""What README, CONTRIBUTING and the guides show is what happens."""
 
 from __future__ import annotations
 
 import doctest
+import os
 import re
 import subprocess
 import sys
@@ -12,11 +13,12 @@ from pathlib import Path
 import pytest
 
 import multiact as ma
-from multiact import dispatch
+from multiact import cli, dispatch
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+GUIDES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs" / "guides").glob("*.md"))}
 
 
 def blocks(text, language):
@@ -32,30 +34,67 @@ def test_the_first_screen():
 
 
 @pytest.mark.skipif(not all(map(dispatch.installed, dispatch.BUILTIN)), reason="needs every framework")
-def test_examples_of_the_readme():
-    """In a process of their own, as a reader would type them: one session from the first block to the last."""
+@pytest.mark.parametrize("document", ["README", *GUIDES])
+def test_examples_of_the_documents(document, tmp_path):
+    """In a process of their own, as a reader would type them: one session from the first block to the last.
+
+    A block without a prompt is a file that is imported later; of several, the last is the finished one.
+    """
+    found = blocks(GUIDES.get(document, README), "python")
+    for file in (block for block in found if ">>> " not in block):
+        (tmp_path / "bump.py").write_text(file, encoding="utf-8")
     code = f"""
 import doctest, sys
 text = sys.stdin.read()
-test = doctest.DocTestParser().get_doctest(text, {{}}, "README.md", "README.md", 0)
+test = doctest.DocTestParser().get_doctest(text, {{}}, {document!r}, {document!r}, 0)
 runner = doctest.DocTestRunner(optionflags={doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS})
 runner.run(test)
 print(runner.tries, "tried")
 sys.exit(runner.failures)
 """
-    session = "\n".join(blocks(README, "python"))
-    done = subprocess.run([sys.executable, "-c", code], input=session, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input="\n".join(found),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])},
+    )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    assert int(re.search(r"(\d+) tried", done.stdout)[1]) > 15
+    assert int(re.search(r"(\d+) tried", done.stdout)[1]) > (15 if document == "README" else 3)
+
+
+def test_the_guide_to_adding_an_activation_checks_as_it_says(tmp_path):
+    pytest.importorskip("flint")
+    guide = GUIDES["add_an_activation"]
+    draft, finished = (block for block in blocks(guide, "python") if ">>> " not in block)
+    said = {line.split("  ")[1].strip() for line in guide.splitlines() if line.startswith("problem  ")}
+    for text, problems in ((draft, said), (finished, set())):
+        (tmp_path / "bump.py").write_text(text, encoding="utf-8")
+        command = [sys.executable, "-m", "multiact.cli", "check", "bump.py", "--backend", "numpy"]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        )
+        assert done.returncode == bool(problems), done.stdout + done.stderr
+        found = {line.split("  ")[1].strip() for line in done.stdout.splitlines() if line.startswith("problem  ")}
+        assert found == problems, done.stdout
 
 
 def test_commands_of_the_documents_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    named = set(re.findall(r"\bmake ([a-z-]+)", README + CONTRIBUTING)) - {"anew"}
-    assert named and named <= targets, named - targets
-    for path in re.findall(
-        r"`((?:multiact|backends|tools|tests|conformance|benchmarks)/[\w/.]*)`", README + CONTRIBUTING
-    ):
+    every = "\n".join([README, CONTRIBUTING, *GUIDES.values()])
+    named = {n for code in re.findall(r"`[^`]+`", every) for n in re.findall(r"\bmake ([a-z-]+)", code)}
+    assert {"test", "site"} <= named <= targets, named - targets
+    commands = {
+        m for block in blocks(every, "sh") for m in re.findall(r"^multiact ([a-z-]+)", block, flags=re.MULTILINE)
+    }
+    assert "check" in commands and commands <= {"list", "show", "plot", *cli.ELSEWHERE}
+    for path in re.findall(r"`((?:multiact|backends|tools|tests|conformance|benchmarks|docs)/[\w/.]*)`", every):
         assert (ROOT / path).exists(), path
     for path in re.findall(r"\]\(([\w.]+)\)", README):
         assert (ROOT / path).is_file(), path

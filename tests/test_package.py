@@ -131,7 +131,7 @@ def test_the_core_depends_on_numpy_and_array_api_compat_alone():
 def test_extras():
     extras = PROJECT["project"]["optional-dependencies"]
     rooms = {"torch", "jax", "tensorflow", "keras", "flax", "equinox", "mlx", "onnx"}
-    assert set(extras) == {*rooms, "conformance", "bench", "explore", "plot", "all", "dev"}
+    assert set(extras) == {*rooms, "conformance", "bench", "explore", "plot", "docs", "all", "dev"}
     assert set(dispatch.BUILTIN) - {"numpy"} <= set(extras)
     pinned = {line.partition("==")[0].lower().replace("_", "-") for line in constraints()}
     for name, requirements in extras.items():
