@@ -42,6 +42,14 @@ ELSEWHERE = {
         "multiact.benchmarks.command:bench_page",
         "Publish reports of the benchmark as a page with drawings.",
     ),
+    "experiment": (
+        "multiact.benchmarks.experiments.command:experiment",
+        "Train networks with each activation on real data: accuracy, gradients, dead units, cost.",
+    ),
+    "claims": (
+        "multiact.benchmarks.experiments.command:claims",
+        "Publish what tutorials claim of activations beside what the experiments measured.",
+    ),
     "translate": (
         "multiact.translation_command:translate_command",
         "Say what a framework's own activation is in another framework, and what differs.",
