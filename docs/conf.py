@@ -26,6 +26,7 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
+html_show_search_summary = False  # it is fetched, which browsers refuse from disk
 html_show_sourcelink = False
 
 #: What begins a list of names with their meaning in our docstrings.
