@@ -158,6 +158,11 @@ def as_ours(framework: str, entry: Entry) -> translation.Translation | None:
         return None
 
 
+def there(entry: Entry, found: translation.Translation | None) -> str:
+    """How a framework's own is written, with the arguments that make it this activation."""
+    return entry.spelling.replace("{", "").replace("}", "") if found is None else found.spelling
+
+
 def meaning(entry: Entry, found: translation.Translation | None, folder: str = "") -> Markup:
     """What a framework's own is."""
     if entry.definition:
@@ -176,7 +181,7 @@ def natives_of(a: ma.Activation) -> dict[str, list[Any]]:
         found = as_ours(framework, entry)
         figures = [row for row in translation.figures(entry) if row["dtype"] == "float32"]
         errors = [worst(row for row in figures if row["order"] == order) for order in (0, 1)]
-        spelling = entry.spelling.replace("{", "").replace("}", "")
+        spelling = there(entry, found)
         lines.append([TITLES.get(framework, framework), code(spelling), meaning(entry, found), *errors])
         for note in (entry.notes,) if found is None else found.notes:
             remarks.setdefault(note, []).append(code(spelling))
@@ -301,8 +306,8 @@ def names_there() -> Iterator[tuple[str, list[list[Any]]]]:
         rows = []
         for entry in natives.table(framework):
             if not entry.composed and entry.activation in ma.names():
-                meant = meaning(entry, as_ours(framework, entry), "activations/")
-                rows.append([code(entry.spelling), meant, prose(entry.notes)])
+                found = as_ours(framework, entry)
+                rows.append([code(there(entry, found)), meaning(entry, found, "activations/"), prose(entry.notes)])
         if rows:
             yield TITLES.get(framework, framework), rows
 
