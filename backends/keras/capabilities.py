@@ -443,9 +443,13 @@ def _trainer(
         outputs.append(layers[asked.name](*asked.ordered(own)))
         given += own
     made = model(given, outputs)
-    weighted = lambda cotangent, y: keras.ops.sum(
-        keras.ops.reshape(cotangent * y, (keras.ops.shape(y)[0], -1)), axis=-1
-    )
+
+    def weighted(cotangent: Array, y: Array) -> Array:
+        # The gradient of a loss depends on the output, also here, where both branches are alike. Where it does not, TensorFlow's
+        # dependency optimizer forgets that a variable is read before its step (2.21.0): gradients are then of the weights after it.
+        cotangent = keras.ops.where(keras.ops.equal(y, y), cotangent, cotangent)
+        return keras.ops.sum(keras.ops.reshape(cotangent * y, (keras.ops.shape(y)[0], -1)), axis=-1)
+
     # With momentum the first step is kept as it is, before the weight that it is added to rounds it.
     optimizer = keras.optimizers.SGD(1.0, momentum=0.5)
     made.compile(optimizer, [weighted] * len(outputs), jit_compile=jit_compile)
