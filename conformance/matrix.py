@@ -194,13 +194,24 @@ def page(environment: Mapping[str, Any], rows: Rows, tests: Iterable[Whole]) -> 
         backends=by_backend,
         families=families,
         activations=len({row["activation"] for native, row in rows if not native} - {"*"}),
-        groups=list(dict.fromkeys(line.group for found in by_backend.values() for line in found)),
+        groups=_together(by_backend),
         known=causes(rows, False, ("known",)),
         failing=causes(rows, False, ("fail",)),
         skipped=causes(rows, False, ("skip",)),
         own=causes(rows, True, ("fail", "known")),
         tests=list(tests),
     )
+
+
+def _together(by_backend: Mapping[str, Sequence[Line]]) -> dict[str, dict[str, Cell]]:
+    """For each group of capabilities and each backend all its activations in all its ways."""
+    found: dict[str, dict[str, Cell]] = {}
+    for backend, own in by_backend.items():
+        for line in own:
+            cell = found.setdefault(line.group, {}).setdefault(backend, Cell())
+            for name, verdict in line.total().verdicts.items():
+                cell.add(f"{line.name} {name}", verdict)
+    return found
 
 
 def _merged(environments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
