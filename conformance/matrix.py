@@ -34,7 +34,7 @@ MODES = {
 }
 HARNESS = "every framework"
 #: Of a reason on the page.
-LONG = 160
+LONG = 400
 
 
 @dataclass
@@ -195,12 +195,25 @@ def page(environment: Mapping[str, Any], rows: Rows, tests: Iterable[Whole]) -> 
         families=families,
         activations=len({row["activation"] for native, row in rows if not native} - {"*"}),
         groups=_together(by_backend),
-        known=causes(rows, False, ("known",)),
+        known=_by_cause(causes(rows, False, ("known",))),
         failing=causes(rows, False, ("fail",)),
-        skipped=causes(rows, False, ("skip",)),
+        skipped=_by_cause(causes(rows, False, ("skip",))),
         own=causes(rows, True, ("fail", "known")),
         tests=list(tests),
     )
+
+
+def _by_cause(found: Iterable[tuple[str, str, str, str]]) -> list[tuple[str, str, str]]:
+    """Each cause once: which activations, and where."""
+    names: dict[str, dict[str, None]] = {}
+    places: dict[str, dict[str, dict[str, None]]] = {}
+    for backend, mode, activations, reason in found:
+        names.setdefault(reason, {}).update(dict.fromkeys(activations.split(", ")))
+        places.setdefault(reason, {}).setdefault(backend, {})[f"`{mode}`"] = None
+    return [
+        (reason, ", ".join(sorted(own)), "; ".join(f"{b}: {', '.join(m)}" for b, m in places[reason].items()))
+        for reason, own in sorted(names.items(), key=lambda item: -len(item[1]))
+    ]
 
 
 def _together(by_backend: Mapping[str, Sequence[Line]]) -> dict[str, dict[str, Cell]]:

@@ -79,7 +79,7 @@ def test_a_page_of_what_passes_is_known_and_fails(tmp_path):
     text = page.read_text(encoding="utf-8")
     second = next(line for line in text.splitlines() if line.startswith("| second derivative"))
     assert second == "| second derivative (`second`) | ◐ 0, 1 known<br>own: 1 ≈ | ✓ 1 |"
-    assert "| torch | `second` | relu | torch#1: wrong there |" in text
+    assert "| torch#1: wrong there | relu | torch: `second` |" in text
     assert "| torch | `second` | torch.relu | misses the error budget |" in text
     assert "| torch | `second` | torch.hardsigmoid | RuntimeError: \\| not implemented |" in text
     assert "## Failing" not in text
