@@ -198,7 +198,7 @@ def complete(results):
 
 def test_every_experiment_gives_a_table_a_drawing_and_a_file(complete, tmp_path):
     for name, found in complete.items():
-        assert found.study.title in str(found)
+        assert found.study.title in " ".join(str(found).split())
         columns, lines = found.study.lines(found.rows)
         assert lines and all(len(line) == len(columns) for line in lines), name
         written, drawn = found.write(tmp_path)

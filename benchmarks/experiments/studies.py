@@ -30,6 +30,7 @@ from .study import (
     value,
 )
 
+COLUMNS = "accuracy over the data for testing, training loss, epochs to 25 % training errors, ms per epoch"
 USUAL = ("relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "mish", "tanh", "sigmoid")
 WIDTH = 64
 
@@ -79,7 +80,7 @@ def _convolve(setup: Setup) -> Iterator[Row]:
 
 
 def _compared_lines(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    columns = ["activation", "accuracy, %", "loss", "to 25 % errors", "dead, %", "zeros, %", "ms per epoch"]
+    columns = ["activation", "accuracy, %", "loss", "to 25 %", "dead, %", "zeros, %", "ms"]
     lines = []
     groups = sorted(grouped(rows, "activation").items(), key=lambda g: -mean(g[1], "accuracy"))
     for (name,), own in groups:
@@ -90,8 +91,7 @@ def _compared_lines(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
                 percent(own, "accuracy"),
                 f"{loss:.4f}",
                 f"{statistics.fmean(epochs_to(row, 0.25) for row in own):.1f}",
-                f"{100 * mean(own, 'dead'):.1f}",
-                f"{100 * mean(own, 'zeros'):.1f}",
+                *(f"{v:.1f}" if math.isfinite(v) else "-" for v in (100 * mean(own, "dead"), 100 * mean(own, "zeros"))),
                 f"{1e3 * statistics.median(row['seconds'] for row in own):.0f}",
             ]
         )
@@ -119,12 +119,19 @@ def _compared_draw(figure: Any, rows: Sequence[Row]) -> None:
 
 
 COMPARE = Study(
-    "compare", "F1", "the same network with each activation", USUAL, 20, _compare, _compared_lines, _compared_draw
+    "compare",
+    "F1",
+    f"the same network with each activation; {COLUMNS}",
+    USUAL,
+    20,
+    _compare,
+    _compared_lines,
+    _compared_draw,
 )
 CONVOLUTION = Study(
     "convolution",
     "F7",
-    "a small convolutional network with each activation, its rate falling as a cosine",
+    f"a small convolutional network with each activation, its rate falling as a cosine; {COLUMNS}",
     ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "tanh", "sigmoid"),
     12,
     _convolve,

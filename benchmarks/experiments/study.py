@@ -377,7 +377,9 @@ def spread(rows: Iterable[Row], key: str) -> float:
 
 
 def percent(rows: Sequence[Row], key: str) -> str:
-    """Mean and spread, on one line."""
+    """Mean, and spread over the seeds if there are several, on one line."""
+    if len(rows) < 2:
+        return f"{100 * mean(rows, key):.2f}"
     return f"{100 * mean(rows, key):.2f}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{100 * spread(rows, key):.2f}"
 
 
