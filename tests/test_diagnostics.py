@@ -473,3 +473,25 @@ def test_our_functions_that_a_forward_calls_are_seen():
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(x), model(x))
     assert not ma.functions._watches
+
+
+def test_activations_that_are_expensive_everywhere_are_noted(monkeypatch):
+    from multiact.advisor import Cost
+    from multiact.diagnostics import reporting
+
+    def measured(name):
+        about = ("chip", "torch", "eager", "float32", "cpu", 1 << 20, "forward", "2026-01-01")
+        yield Cost(3.0 if name == "mish" else 1.2, *about)
+        yield Cost(9.0, "chip", "jax", *about[2:])
+
+    monkeypatch.setattr(reporting, "costs", measured)
+
+    def notes(*names):
+        layers = [part for name in names for part in (nn.Linear(8, 8), getattr(nn, name)())]
+        model = nn.Sequential(*layers, nn.Linear(8, 2))
+        data = torch.randn(32, 8), torch.randint(2, (32,))
+        return diagnostics.report(model, data, nn.CrossEntropyLoss()).notes
+
+    (note,) = notes("Mish", "Mish", "ReLU")
+    assert note.startswith("2 of 3 activations are mish, which takes 3.00 times relu (forward, torch eager")
+    assert notes("Mish", "ReLU", "ReLU") == () == notes("GELU", "GELU", "GELU") == notes("Mish", "Mish")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from multiact.diagnostics.probing import room
 from multiact.dispatch import installed
 from multiact.errors import MultiactError, ParameterError
+from multiact.models import room
 
 #: Of the examples, for testing.
 TESTED = 0.2

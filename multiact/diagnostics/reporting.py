@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..advisor import costs
 from ..facts import facts
+from ..models import framework_of
 from .flow import GradientFlow
 from .neurons import Neurons
 from .probing import probe
@@ -29,6 +31,8 @@ SPREAD = (0.25, 4.0)
 DEEP = 4
 #: A gradient that has lost so much over the bounded activations between: less than vanishing, but on the way.
 FADING = 0.05
+#: Activations in most of at least so many places are everywhere; they are expensive above so many times the time of ReLU.
+MANY, EXPENSIVE = 3, 1.5
 #: No more places are named in a finding.
 NAMED = 6
 
@@ -63,7 +67,7 @@ class Report(Shown):
     ----------
     findings : empty when nothing is wrong.
     flow, neurons : as `gradient_flow` and `dead_neurons` give them; None where the model has no layers or activations.
-    notes : what could not be looked at.
+    notes : what could not be looked at, and activations that are expensive everywhere, where a benchmark of them is there.
     """
 
     findings: tuple[Finding, ...]
@@ -140,11 +144,26 @@ def report(
         findings += _saturation(seen)
         findings += _gradients(seen, flow)
     notes = list(seen.unseen)
+    notes += _expensive(seen, framework_of(model, "report"))
     if not seen.places:
         notes.append("no activation was seen: dead neurons and saturation were not looked for")
     if seen.loss is None:
         notes.append("no loss was given: half the mean of the squares of the output stood for it")
     return Report(tuple(findings), flow, neurons, tuple(notes))
+
+
+def _expensive(seen: Survey, framework: str) -> Iterator[str]:
+    """Activations in most places that take much longer than ReLU, where a benchmark of them in this framework is there."""
+    names = [place.name for place in seen.places.values() if place.activation is not None and not place.last]
+    for name in dict.fromkeys(names):
+        if len(names) >= MANY and names.count(name) > len(names) / 2:
+            found = [c for c in costs(name) if framework in ("keras", {"jax": "flax"}.get(c.backend, c.backend))]
+            worst = max(found, key=lambda c: c.ratio, default=None)
+            if worst is not None and worst.ratio > EXPENSIVE:
+                yield (
+                    f"{names.count(name)} of {len(names)} activations are {name}, which takes {worst}. Where time matters: "
+                    f"relu or leaky_relu, or the compiler of the framework."
+                )
 
 
 def _mean(values: Sequence[float]) -> float:
