@@ -106,8 +106,10 @@ def _sinc_series(xp, x, factor):
     near = (x > -2) & (x < 2)
     v = xp.where(near, x, 0.0)
     terms = 15 if is_double(xp, x) else 9
-    coefficients = [factor(k) * (-1) ** k / math.factorial(2 * k + 1) for k in range(terms)]
-    return near, v, horner(v * v, coefficients), xp.where(near, 2.0, x)
+    # In x / 2, which rounds alike and has coefficients that the optimizer of onnxscript does not take for 0.
+    coefficients = [factor(k) * (-4) ** k / math.factorial(2 * k + 1) for k in range(terms)]
+    half = 0.5 * v
+    return near, v, horner(half * half, coefficients), xp.where(near, 2.0, x)
 
 
 def _sinc(xp, x, /):
