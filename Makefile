@@ -34,14 +34,14 @@ accuracy: conformance
 	$(BIN)/multiact conformance --native --json build/native.json || test $$? = 1
 	$(BIN)/multiact accuracy build/conformance.json build/native.json --markdown docs/accuracy.md
 
-# Publishes docs/capabilities.md: every activation transformed, compiled, exported, sharded and saved; about an hour.
+# Publishes docs/capabilities.md and multiact/survived.json: every activation transformed, compiled, exported, sharded and saved; about an hour.
 WHOLE := tests/test_surgery.py tests/test_transformers.py tests/test_training.py tests/test_processes.py tests/test_adaptive.py
 capabilities: $(STAMP)
 	@mkdir -p build
 	$(BIN)/multiact conformance --mode capabilities --json build/capabilities.json || test $$? = 1
 	$(BIN)/multiact conformance --mode capabilities --native --json build/capabilities-native.json || test $$? = 1
 	$(BIN)/python -m pytest -q $(WHOLE) --junitxml build/whole.xml || test $$? = 1
-	$(BIN)/multiact capabilities build/capabilities.json build/capabilities-native.json --tests build/whole.xml --markdown docs/capabilities.md
+	$(BIN)/multiact capabilities build/capabilities.json build/capabilities-native.json --tests build/whole.xml --markdown docs/capabilities.md --data multiact/survived.json
 
 # Hours, most of them compiling. Nothing else should run on the machine.
 bench: $(STAMP)

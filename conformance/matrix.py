@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -203,6 +204,22 @@ def page(environment: Mapping[str, Any], rows: Rows, tests: Iterable[Whole]) -> 
     )
 
 
+def published(environment: Mapping[str, Any], rows: Rows) -> str:
+    """multiact/survived.json: of every capability a letter for each activation, "-" where it was not tried."""
+    by_backend = lines(rows)
+    names = sorted({row["activation"] for native, row in rows if not native} - {"*"})
+    letters = {"pass": "p", "known": "k", "fail": "f"}
+
+    def of(line: Line) -> str:
+        verdicts = line.total().verdicts
+        return "".join(letters.get(verdicts.get(name, ""), "-") for name in names)
+
+    backends = {b: [[line.group, line.title, line.name, of(line)] for line in own] for b, own in by_backend.items()}
+    about = {key: environment[key] for key in ("date", "versions")}
+    content = {"environment": about, "activations": names, "backends": backends}
+    return json.dumps(content, ensure_ascii=False).replace("], [", "],\n[") + "\n"
+
+
 def _by_cause(found: Iterable[tuple[str, str, str, str]]) -> list[tuple[str, str, str]]:
     """Each cause once: which activations, and where."""
     names: dict[str, dict[str, None]] = {}
@@ -240,6 +257,7 @@ def command(
     ],
     tests: Annotated[Path | None, typer.Option(help="What pytest --junitxml has written.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Where to write the page.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Where to write the verdicts, as multiact/survived.json.")] = None,
 ) -> None:
     """Show which activations survive what in each framework, beside the framework's own, and write the page of it.
 
@@ -247,8 +265,8 @@ def command(
     """
     console, errors = Console(), Console(stderr=True)
     with refusing(errors, "capabilities"):
-        if markdown is not None:
-            check_writable(markdown)
+        for path in filter(None, (markdown, data)):
+            check_writable(path)
         found = [read(path) for path in reports]
         rows = [(bool(environment.get("native")), row) for environment, part in found for row in part]
         wholes = whole(tests) if tests is not None else []
@@ -257,8 +275,11 @@ def command(
             raise ReportError(
                 "the reports hold no rows. Write one with: multiact conformance --mode capabilities --json FILE"
             )
+        merged = _merged([environment for environment, _ in found])
         if markdown is not None:
-            write(markdown, page(_merged([environment for environment, _ in found]), rows, wholes))
+            write(markdown, page(merged, rows, wholes))
+        if data is not None:
+            write(data, published(merged, rows))
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("backend", "capability", "ours", "the framework's own"):
         table.add_column(name)

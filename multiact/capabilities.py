@@ -17,6 +17,8 @@ from typing import Any
 from .natives import folder
 
 KINDS = ("pointwise", "gated", "axiswise")
+#: What became of every activation, made by ``multiact capabilities`` and shipped with the package.
+FILE = os.path.join(os.path.dirname(__file__), "survived.json")
 
 
 @dataclass(frozen=True)
@@ -75,3 +77,42 @@ def load(backend: str) -> None:
     """Import what evaluates, which may have to set up devices before the framework is used."""
     if capabilities(backend):
         importlib.import_module(f"{__package__}.backends.{framework_of(backend)}.capabilities")
+
+
+def survived(name: str) -> dict[str, list[tuple[str, str, str, str]]]:
+    """Of each backend group, title and name of every capability that was tried with an activation, and the verdict.
+
+    Returns
+    -------
+    dict : empty when nothing was published. Verdicts are "pass", "known" (for a cause in docs/capabilities.md) and "fail".
+
+    Raises
+    ------
+    UnknownActivationError : there is no such activation.
+    """
+    from .registry import get
+
+    found, name = _published(), get(name).name
+    if name not in found["activations"]:
+        return {}
+    at = found["activations"].index(name)
+    letters = {"p": "pass", "k": "known", "f": "fail"}
+    return {
+        backend: [
+            (group, title, capability, letters[verdicts[at]])
+            for group, title, capability, verdicts in rows
+            if verdicts[at] in letters
+        ]
+        for backend, rows in found["backends"].items()
+    }
+
+
+@cache
+def _published() -> dict[str, Any]:
+    import json  # not needed to import multiact
+
+    try:
+        with open(FILE, encoding="utf-8") as file:
+            return dict(json.load(file))
+    except FileNotFoundError:
+        return {"activations": [], "backends": {}}

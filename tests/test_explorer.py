@@ -162,7 +162,7 @@ def test_every_activation_can_be_shown(open_page):
         page.evaluate(f"state.chosen = []; add({name!r})")
         lengths = page.evaluate("sources.map(s => s[0].data.x.length)")
         assert all(lengths) == (ma.get(name).kind == "pointwise"), name
-        for tab in ("facts", "frameworks", "accuracy", "cost"):
+        for tab in ("facts", "frameworks", "accuracy", "survives", "cost"):
             page.evaluate(f"state.tab = {tab!r}; show()")
             assert name in page.locator(f"#{tab}").inner_text()
         page.evaluate("state.tab = 'curves'")
@@ -219,6 +219,6 @@ def test_the_advisor_reaches_every_leaf(open_page):
 @pytest.mark.parametrize(("width", "height"), [(1400, 1000), (390, 844)])
 def test_nothing_is_wider_than_the_window(open_page, width, height):
     page = open_page("#a=leaky_relu&a=gelu", viewport={"width": width, "height": height})
-    for tab in ("curves", "facts", "frameworks", "accuracy", "cost", "advisor"):
+    for tab in ("curves", "facts", "frameworks", "accuracy", "survives", "cost", "advisor"):
         page.evaluate(f"state.tab = {tab!r}; show()")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab

@@ -133,3 +133,39 @@ def test_every_entry_of_a_table_is_evaluated_by_something(framework):
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     assigned = {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets}
     assert set(capabilities.capabilities(framework)) <= functions | assigned
+
+
+def test_verdicts_are_published_for_the_explorer(tmp_path, monkeypatch):
+
+    def row(name, mode, verdict, backend="torch"):
+        return {"backend": backend, "mode": mode, "activation": name, "setting": name, "verdict": verdict, "reason": ""}
+
+    rows = [
+        (False, row("relu", "onnx", "pass")),
+        (False, row("silu", "onnx", "known")),
+        (False, row("silu", "scan", "fail", "jax")),
+        (False, row("relu", "scan", "skip", "jax")),
+    ]
+    path = tmp_path / "survived.json"
+    path.write_text(matrix.published({"date": "2026-01-01", "versions": {}, "cores": 2}, rows))
+    monkeypatch.setattr(capabilities, "FILE", str(path))
+    capabilities._published.cache_clear()
+    try:
+        found = capabilities.survived("swish")
+        assert {b: [(r[0], r[2], r[3]) for r in own] for b, own in found.items()} == {
+            "torch": [("export", "onnx", "known")],
+            "jax": [("transforms", "scan", "fail")],
+        }
+        assert capabilities.survived("relu")["jax"] == [] and capabilities.survived("gelu") == {}
+    finally:
+        capabilities._published.cache_clear()
+
+
+def test_what_is_shipped_is_of_the_catalogue():
+    from multiact import registry
+
+    published = capabilities._published()
+    assert published["activations"] == sorted(registry.names())
+    for backend, rows in published["backends"].items():
+        assert rows and all(len(row[3]) == len(published["activations"]) for row in rows), backend
+        assert not any("f" in row[3] for row in rows), backend

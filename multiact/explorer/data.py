@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import advisor, measured, natives, registry
+from ..capabilities import survived
 from ..cli import describe
 from ..declaration import Activation, Parameter
 from ..errors import MultiactError
@@ -57,6 +58,7 @@ def _activation(a: Activation) -> dict[str, Any]:
         "functions": javascript.tower(a) if a.kind == "pointwise" else [],
         "translations": _translations(a),
         "errors": _errors(a),
+        "survived": _survived(a),
     }
 
 
@@ -107,6 +109,18 @@ def _errors(a: Activation) -> list[list[Any]]:
         text = "NaN" if row["nonfinite_disagreements"] else row["worst_error"]
         groups.setdefault((row["backend"], row["title"], row["dtype"]), {})[row["order"]] = text
     return [[*key, *(orders.get(o) for o in (0, 1, 2))] for key, orders in groups.items()]
+
+
+def _survived(a: Activation) -> list[list[Any]]:
+    """Group, and for each backend how many of its capabilities were passed, and titles and verdicts of the others."""
+    found: dict[str, dict[str, list[tuple[str, str]]]] = {}
+    for backend, rows in survived(a.name).items():
+        for group, title, name, verdict in rows:
+            found.setdefault(group, {}).setdefault(backend, []).append((f"{title} ({name})", verdict))
+    return [
+        [group, {b: [len(own), [v for v in own if v[1] != "pass"]] for b, own in by.items()}]
+        for group, by in found.items()
+    ]
 
 
 def _backends(activations: Sequence[Activation]) -> list[str]:

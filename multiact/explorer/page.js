@@ -4,7 +4,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const names = Object.keys(data.activations);
 const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7f7f7f"];
 const TITLES = ["value", "first derivative", "second derivative"];
-const TABS = { curves: "curves", facts: "facts", frameworks: "in the frameworks", accuracy: "accuracy", cost: "cost", advisor: "advisor" };
+const TABS = { curves: "curves", facts: "facts", frameworks: "in the frameworks", accuracy: "accuracy", survives: "survives", cost: "cost", advisor: "advisor" };
 const POINTS = 801;
 const number = (v) => (v === "inf" ? Infinity : v === "-inf" ? -Infinity : Number(v));
 const compiled = {};
@@ -212,6 +212,26 @@ function accuracy() {
       data.activations[name].errors.map(([b, t, d, ...e]) => [b, t ? element("code", {}, t) : "multiact", d, ...e.map(shown)]), (i) => i > 2),
   ])];
 }
+function survives() {
+  const said = element("p", { class: "soft" }, "In how many ways of each kind it keeps its budget: transformed, compiled, exported, sharded, saved. Others have a known cause, named in docs/capabilities.md.");
+  const cell = (found) => {
+    if (!found) return "";
+    const [count, others] = found;
+    const failing = others.some(([, verdict]) => verdict === "fail");
+    const text = `${failing ? "✗" : others.length ? "◐" : "✓"} ${count - others.length}${others.length ? ` of ${count}` : ""}`;
+    return element("span", { title: others.map(([title, verdict]) => `${title}: ${verdict}`).join("\n") }, text);
+  };
+  return [said, ...state.chosen.flatMap(({ name }) => {
+    const groups = data.activations[name].survived;
+    const backends = [...new Set(groups.flatMap(([, found]) => Object.keys(found)))];
+    const others = groups.flatMap(([, found]) => Object.entries(found).flatMap(([b, [, rest]]) => rest.map(([title, verdict]) => `${b}: ${title}: ${verdict}`)));
+    return [
+      element("h2", {}, name),
+      backends.length ? table(["", ...backends], groups.map(([group, found]) => [group, ...backends.map((b) => cell(found[b]))])) : element("p", { class: "soft" }, "nothing was published of it"),
+      ...others.map((text) => element("div", { class: "soft" }, text)),
+    ];
+  })];
+}
 function cost() {
   if (!data.benchmark) return [element("p", {}, "No benchmark was there when this page was made: multiact explore --bench FILE.")];
   const { environment, rows } = data.benchmark;
@@ -270,7 +290,7 @@ function advise() {
   return found;
 }
 
-const FILLED = { facts, frameworks, accuracy, cost, advisor: advise };
+const FILLED = { facts, frameworks, accuracy, survives, cost, advisor: advise };
 function show() {
   for (const tab of Object.keys(TABS)) {
     document.getElementById(tab).hidden = tab !== state.tab;
