@@ -11,9 +11,8 @@ import typer
 from rich.console import Console
 
 from multiact.commands import refusing
-from multiact.errors import ParameterError
 from multiact.files import check_writable, write
-from multiact.plot import FORMATS
+from multiact.plot import require
 from multiact.progress import progress
 
 from . import figures, page, report, runner
@@ -83,9 +82,7 @@ def bench(
             watch=watch,
         )
         if plot is not None:
-            figures.require()
-            if plot.suffix.lower() not in FORMATS:
-                raise ParameterError(f"a plot is written as {', '.join(FORMATS)}. Received: {plot.name!r}.")
+            require(plot)
         for path in filter(None, (json, plot)):
             check_writable(path)
         with progress(errors) as advance:
@@ -117,7 +114,7 @@ def bench_page(
     console, errors = Console(), Console(stderr=True)
     with refusing(errors, "bench-page"):
         contents = [report.read(path) for path in reports]
-        figures.require()
+        require()
         check_writable(markdown)
         folder = plots if plots is not None else markdown.parent / "performance"
         folder.mkdir(exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from multiact.errors import MultiactError
-from multiact.plot import COLOURS, save
+from multiact.plot import COLOURS, require, save
 
 from .targets import LEFT_OUT, usual_size
 
@@ -21,14 +20,6 @@ LARGEST = 50
 #: Whose time is drawn over the size, as far as they were measured.
 SCALED = ("relu", "gelu", "silu", "mish", "softplus", "tanh")
 DIRECTION = {"forward": "forward", "forward_backward": "forward + backward"}
-
-
-def require() -> None:
-    """Raise `MultiactError` when matplotlib is missing."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MultiactError(
-            "plots need matplotlib, which is not installed. Install it with: pip install 'multiact[plot]'"
-        )
 
 
 class Selection:

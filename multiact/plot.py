@@ -124,7 +124,23 @@ def along_axis(name: Drawn, low: float = -5.0, high: float = 5.0, *, size: tuple
     return drawn
 
 
-def save(drawn: Any, path: Path) -> None:
+def require(path: Path | None = None) -> None:
+    """Raise an error where nothing can be drawn, or not into this file; called before anything takes long.
+
+    Raises
+    ------
+    MultiactError : matplotlib is not installed.
+    ParameterError : the ending is none of `FORMATS`.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MultiactError(
+            "plots need matplotlib, which is not installed. Install it with: pip install 'multiact[plot]'"
+        )
+    if path is not None and path.suffix.lower() not in FORMATS:
+        raise ParameterError(f"a plot is written as {', '.join(FORMATS)}. Received: {path.name!r}.")
+
+
+def save(drawn: Any, path: Path, dpi: int = 150) -> None:
     """Write a figure to a file, under another name first; the ending says in which format.
 
     Raises
@@ -132,10 +148,9 @@ def save(drawn: Any, path: Path) -> None:
     ParameterError : the ending is none of `FORMATS`.
     OSError : the file cannot be written.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise ParameterError(f"a plot is written as {', '.join(FORMATS)}. Received: {path.name!r}.")
+    require(path)
     with replacing(path) as temporary:
-        drawn.savefig(temporary, dpi=150)
+        drawn.savefig(temporary, dpi=dpi)
 
 
 def show(drawn: Any) -> None:
@@ -153,10 +168,7 @@ def show(drawn: Any) -> None:
 
 
 def _check(low: float, high: float) -> None:
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MultiactError(
-            "plots need matplotlib, which is not installed. Install it with: pip install 'multiact[plot]'"
-        )
+    require()
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ParameterError(f"the x axis must go from a number to a larger one. Received: from {low:g} to {high:g}.")
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MultiactError
-from ..files import replacing
+from ..plot import require, save
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-#: Of drawings, by their endings.
-FORMATS = (".png", ".svg", ".pdf")
 
 
 class Shown:
@@ -57,19 +52,13 @@ def draw(path: str | Path, make: Callable[[Any], None], size: tuple[float, float
 
     Raises
     ------
-    MultiactError : matplotlib is not installed, or the ending of the file is none of `FORMATS`.
+    MultiactError : matplotlib is not installed, or the ending of the file is none of `multiact.plot.FORMATS`.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MultiactError(
-            "plots need matplotlib, which is not installed. Install it with: pip install 'multiact[plot]'"
-        )
     path = Path(path)
-    if path.suffix not in FORMATS:
-        raise MultiactError(f"a plot is written as {', '.join(FORMATS)}. Received: {path.name}.")
+    require(path)
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
     make(figure)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:], dpi=120)
+    save(figure, path, dpi=120)
     return path
