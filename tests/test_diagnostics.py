@@ -490,8 +490,20 @@ def test_activations_that_are_expensive_everywhere_are_noted(monkeypatch):
         layers = [part for name in names for part in (nn.Linear(8, 8), getattr(nn, name)())]
         model = nn.Sequential(*layers, nn.Linear(8, 2))
         data = torch.randn(32, 8), torch.randint(2, (32,))
-        return diagnostics.report(model, data, nn.CrossEntropyLoss()).notes
+        found = diagnostics.report(model, data, nn.CrossEntropyLoss()).notes
+        return tuple(note for note in found if "activations are" in note)
 
     (note,) = notes("Mish", "Mish", "ReLU")
     assert note.startswith("2 of 3 activations are mish, which takes 3.00 times relu (forward, torch eager")
     assert notes("Mish", "ReLU", "ReLU") == () == notes("GELU", "GELU", "GELU") == notes("Mish", "Mish")
+
+
+def test_a_few_dead_units_are_noted():
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 2))
+    ma.init_for(model, seed=0)
+    with torch.no_grad():
+        model[0].bias[:2] = -100.0
+    data = torch.randn(256, 8, generator=torch.Generator().manual_seed(0)), torch.zeros(256, dtype=torch.long)
+    found = diagnostics.report(model, data, nn.CrossEntropyLoss())
+    assert found.notes == ("2 of 32 units at 1 are dead. Watch whether they become more with diagnostics.Monitor.",)
+    assert "dead neurons" not in found.causes

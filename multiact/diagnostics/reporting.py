@@ -67,7 +67,8 @@ class Report(Shown):
     ----------
     findings : empty when nothing is wrong.
     flow, neurons : as `gradient_flow` and `dead_neurons` give them; None where the model has no layers or activations.
-    notes : what could not be looked at, and activations that are expensive everywhere, where a benchmark of them is there.
+    notes : what could not be looked at; dead units that are too few for a finding; and activations that are expensive
+        everywhere, where a benchmark of them is there.
     """
 
     findings: tuple[Finding, ...]
@@ -144,12 +145,22 @@ def report(
         findings += _saturation(seen)
         findings += _gradients(seen, flow)
     notes = list(seen.unseen)
+    notes += _watched(seen)
     notes += _expensive(seen, framework_of(model, "report"))
     if not seen.places:
         notes.append("no activation was seen: dead neurons and saturation were not looked for")
     if seen.loss is None:
         notes.append("no loss was given: half the mean of the squares of the output stood for it")
     return Report(tuple(findings), flow, neurons, tuple(notes))
+
+
+def _watched(seen: Survey) -> Iterator[str]:
+    """Dead units that are too few for a finding: whether they become more, only a look at every epoch tells."""
+    those = [p for p in seen.places.values() if not p.last and 0 < p.dead_share <= DEAD]
+    if those:
+        dead, count = sum(p.units.dead for p in those), sum(p.units.count for p in those)
+        where = _listed([p.path for p in those])
+        yield f"{dead} of {count} units at {where} are dead. Watch whether they become more with diagnostics.Monitor."
 
 
 def _expensive(seen: Survey, framework: str) -> Iterator[str]:
