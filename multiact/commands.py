@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import jinja2
-import typer
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from .errors import MultiactError
+
+if TYPE_CHECKING:
+    import jinja2
+    from rich.console import Console
 
 
 @contextmanager
 def refusing(console: Console, command: str, *kinds: type[Exception]) -> Iterator[None]:
     """Errors of ours, of the operating system and of these kinds are said on a console, and end the process with exit code 2."""
+    import typer
+
     try:
         yield
     except (MultiactError, OSError, *kinds) as error:
@@ -25,6 +29,8 @@ def refusing(console: Console, command: str, *kinds: type[Exception]) -> Iterato
 
 def template(path: Path) -> jinja2.Template:
     """A template; one of HTML escapes what is put into it, and in others a block alone in a line leaves no line behind."""
+    import jinja2
+
     html = ".html" in path.suffixes
     loader = jinja2.FileSystemLoader(path.parent)
     environment = jinja2.Environment(loader=loader, autoescape=html, trim_blocks=not html, lstrip_blocks=not html)
