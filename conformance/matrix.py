@@ -15,7 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from multiact.capabilities import capabilities
+from multiact.capabilities import LETTERS, capabilities
 from multiact.commands import refusing, template
 from multiact.files import check_writable, write
 from multiact.registry import get
@@ -208,11 +208,10 @@ def published(environment: Mapping[str, Any], rows: Rows) -> str:
     """multiact/survived.json: of every capability a letter for each activation, "-" where it was not tried."""
     by_backend = lines(rows)
     names = sorted({row["activation"] for native, row in rows if not native} - {"*"})
-    letters = {"pass": "p", "known": "k", "fail": "f"}
 
     def of(line: Line) -> str:
         verdicts = line.total().verdicts
-        return "".join(letters.get(verdicts.get(name, ""), "-") for name in names)
+        return "".join(LETTERS.get(verdicts.get(name, ""), "-") for name in names)
 
     backends = {b: [[line.group, line.title, line.name, of(line)] for line in own] for b, own in by_backend.items()}
     about = {key: environment[key] for key in ("date", "versions")}

@@ -17,6 +17,8 @@ from typing import Any
 from .natives import folder
 
 KINDS = ("pointwise", "gated", "axiswise")
+#: A letter for each verdict, in the file below.
+LETTERS = {"pass": "p", "known": "k", "fail": "f"}
 #: What became of every activation, made by ``multiact capabilities`` and shipped with the package.
 FILE = os.path.join(os.path.dirname(__file__), "survived.json")
 
@@ -96,7 +98,7 @@ def survived(name: str) -> dict[str, list[tuple[str, str, str, str]]]:
     if name not in found["activations"]:
         return {}
     at = found["activations"].index(name)
-    letters = {"p": "pass", "k": "known", "f": "fail"}
+    letters = {letter: verdict for verdict, letter in LETTERS.items()}
     return {
         backend: [
             (group, title, capability, letters[verdicts[at]])

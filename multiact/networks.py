@@ -22,7 +22,6 @@ from .registry import get
 #: Weights and biases of every layer, the output last: (inputs, outputs) of a dense one, (3, 3, inputs, outputs) of a convolution.
 Weights = Sequence[tuple[np.ndarray, np.ndarray]]
 Optimizer = Literal["adam", "sgd"]
-OPTIMIZERS = ("adam", "sgd")
 MOMENTUM = 0.9
 #: What stands for no activation.
 NONE = "none"

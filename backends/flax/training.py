@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -13,6 +12,8 @@ import optax
 from flax import nnx
 
 from multiact.networks import MOMENTUM, Choice, Network, Optimizer, Weights
+
+from .adapter import backend
 
 T = TypeVar("T", nnx.Linear, nnx.Conv)
 
@@ -97,5 +98,4 @@ def _filled(layer: T, own: tuple[np.ndarray, np.ndarray]) -> T:
 
 def _activation(choice: Choice) -> Any:
     assert choice.activation is not None
-    made = getattr(importlib.import_module("multiact.backends.flax"), choice.activation.class_name)
-    return made(**choice.parameters, rngs=nnx.Rngs(0))
+    return backend.layer(choice.activation)(**choice.parameters, rngs=nnx.Rngs(0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,8 @@ import keras
 import numpy as np
 
 from multiact.networks import MOMENTUM, Choice, Network, Optimizer, Weights
+
+from .adapter import backend
 
 
 def classifier(network: Network, weights: Weights, optimizer: Optimizer) -> KerasClassifier:
@@ -57,9 +58,10 @@ class KerasClassifier:
 
 def _activation(choice: Choice, axes: int) -> Any:
     assert choice.activation is not None
-    made = getattr(importlib.import_module("multiact.backends.keras"), choice.activation.class_name)
     learned = any(p.learned for p in choice.activation.held)  # one number, as elsewhere, and not one for each entry
-    return made(**choice.parameters, **({"shared_axes": list(range(1, axes + 1))} if learned else {}))
+    return backend.layer(choice.activation)(
+        **choice.parameters, **({"shared_axes": list(range(1, axes + 1))} if learned else {})
+    )
 
 
 def data_set(name: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
@@ -13,6 +12,8 @@ from torch import Tensor, nn
 
 from multiact import cache
 from multiact.networks import MOMENTUM, Choice, Network, Optimizer, Weights
+
+from .adapter import backend
 
 T = TypeVar("T", nn.Linear, nn.Conv2d)
 
@@ -94,8 +95,7 @@ def _filled(layer: T, weight: np.ndarray, bias: np.ndarray) -> T:
 
 def _activation(choice: Choice) -> nn.Module:
     assert choice.activation is not None
-    made = getattr(importlib.import_module("multiact.backends.torch"), choice.activation.class_name)
-    return made(**choice.parameters)
+    return backend.layer(choice.activation)(**choice.parameters)
 
 
 def data_set(name: str) -> tuple[tuple[np.ndarray, np.ndarray], ...]:

@@ -29,6 +29,8 @@ class Claim:
 
 
 CLAIMS: list[Claim] = []
+#: The two networks that are trained with one activation after the other, and what they are.
+NETWORKS = (("compare", "dense"), ("convolution", "convolutional"))
 
 
 def claim(text: str, source: str, *studies: str) -> Callable[[Callable[[Results], Found]], Callable[[Results], Found]]:
@@ -70,6 +72,11 @@ def _of(result: Result, name: str, **conditions: object) -> list[Row]:
     return found
 
 
+def _as_far(good: Sequence[bool], nowhere: Verdict) -> Verdict:
+    """Confirmed where it holds everywhere, and where it does not hold anywhere this."""
+    return "confirmed" if all(good) else "depends" if any(good) else nowhere
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
@@ -105,8 +112,7 @@ def _sigmoid(results: Results) -> Found:
 def _relu(results: Results) -> Found:
     ratios = {s: geometric(_of(results["flow"], "relu", start=s), "ratio") for s in ("paired", "glorot", "torch")}
     good = [0.1 < r < 10 for r in ratios.values()]
-    verdict: Verdict = "confirmed" if all(good) else "wrong" if not any(good) else "depends"
-    return verdict, (
+    return _as_far(good, "wrong"), (
         f"First over last of {DEPTH} layers: {ratios['paired']:.2g} with He's weights, {ratios['glorot']:.1g} with Glorot's, "
         f"{ratios['torch']:.1g} with torch's default. Half of the paths are closed; only weights with the gain sqrt(2) make up for it."
     )
@@ -260,7 +266,7 @@ def _gelu_cost(results: Results) -> Found:
 def _slower(results: Results) -> Found:
     parts = []
     worst = 0.0
-    for name, what in (("compare", "dense"), ("convolution", "convolutional")):
+    for name, what in NETWORKS:
         seconds = {
             a: statistics.median(r["seconds"] for r in own)
             for (a,), own in grouped(results[name].rows, "activation").items()
@@ -297,7 +303,7 @@ def _difference(rows: Sequence[Row], better: str, worse: str, key: str) -> tuple
 def _ranked(results: Results, better: str, *worse: str) -> Found:
     """Whether an activation is more accurate than others in both networks, beyond the 95 % interval."""
     parts, signs = [], []
-    for name, what in (("compare", "dense"), ("convolution", "convolutional")):
+    for name, what in NETWORKS:
         for other in worse:
             difference, error = _difference(results[name].rows, better, other, "accuracy")
             signs.append(0 if abs(difference) <= error else math.copysign(1, difference))
@@ -373,15 +379,14 @@ def _six(results: Results) -> Found:
 )
 def _elu(results: Results) -> Found:
     parts, signs = [], []
-    for name, what in (("compare", "dense"), ("convolution", "convolutional")):
+    for name, what in NETWORKS:
         first = {
             a: statistics.fmean(statistics.fmean(row["losses"][:3]) for row in _of(results[name], a))
             for a in ("elu", "relu")
         }
         signs.append(first["elu"] < first["relu"])
         parts.append(f"{what}: {first['elu']:.3f} and {first['relu']:.3f}")
-    verdict: Verdict = "confirmed" if all(signs) else "depends" if any(signs) else "wrong"
-    return verdict, f"Mean loss over the first three epochs, ELU and ReLU: {'; '.join(parts)}."
+    return _as_far(signs, "wrong"), f"Mean loss over the first three epochs, ELU and ReLU: {'; '.join(parts)}."
 
 
 @claim(
@@ -404,7 +409,7 @@ def _tanh(results: Results) -> Found:
 )
 def _ranking(results: Results) -> Found:
     parts, larger = [], []
-    for name, what in (("compare", "dense"), ("convolution", "convolutional")):
+    for name, what in NETWORKS:
         modern = {
             a: own for (a,), own in grouped(results[name].rows, "activation").items() if a not in ("sigmoid", "tanh")
         }
@@ -415,8 +420,7 @@ def _ranking(results: Results) -> Found:
         parts.append(
             f"{what}: {best} {_percent(means[best])} to {worst} {_percent(means[worst])}, one activation's spread over the seeds {100 * noise:.2f} points"
         )
-    verdict: Verdict = "confirmed" if all(larger) else "depends" if any(larger) else "not seen here"
-    return verdict, f"{'; '.join(parts)}."
+    return _as_far(larger, "not seen here"), f"{'; '.join(parts)}."
 
 
 # Why activations

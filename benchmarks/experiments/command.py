@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +55,7 @@ def experiment(
             check_writable(output / f"{studies[0].name}.json")
         for study in studies:
             with progress(errors) as advance:
-                found = study(Setup(setup.data, framework, setup.activations, seeds, epochs, advance))
+                found = study(replace(setup, advance=advance))
             console.print(found.table())
             console.print(found.about, style="dim", highlight=False, soft_wrap=True)
             if output is not None:
@@ -85,9 +87,7 @@ def claims(
         shown = [results[name] for name in STUDIES if name in results]
         for found in shown:
             found.plot(drawings / f"{found.study.name}.png")
-        counts: dict[str, int] = {}
-        for _, verdict, _ in judged:
-            counts[verdict] = counts.get(verdict, 0) + 1
+        counts = Counter(verdict for _, verdict, _ in judged)
         tables = [
             {"study": found.study, "about": found.about, "columns": columns, "lines": lines}
             for found in shown

@@ -6,6 +6,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,9 +59,8 @@ def _compared(setup: Setup, network: Any, data: Any, epochs: int, rate: float, *
     runs = list(itertools.product(range(setup.seeds), setup.choices()))  # in turns, so that noise meets all of them
     for done, (seed, choice) in enumerate(runs):
         setup.advance(f"{choice.text}, seed {seed}", done, len(runs))
-        made = setup.room().classifier(network(choice), network(choice).draw(seed), "sgd")
-        before = _state(Trained(made), data.x)["zeros"]
-        found = train(setup, network(choice), data, seed, epochs, rate, **settings)
+        found = train(setup, network(choice), data, seed, epochs, rate, look=partial(_state, x=data.x), **settings)
+        before = found.before["zeros"]
         yield {"activation": choice.text, "seed": seed, **found.rows(), **_state(found, data.x), "zeros_before": before}
 
 
@@ -213,15 +213,14 @@ def _dead(setup: Setup) -> Iterator[Row]:
     for done, (choice, start, rate, seed) in enumerate(runs):
         setup.advance(f"{choice.text}, {start}, rate {rate}, seed {seed}", done, len(runs))
         network = dense(data, [choice] * 3, WIDTH)
-        made = setup.room().classifier(network, network.draw(seed, STARTS[start]), "sgd")
-        before = dead_neurons(made.model, made.inputs(data.x), progress=False).share
-        found = train(setup, network, data, seed, DEAD.epochs, rate, optimizer="sgd", start=start)
+        look = partial(_state, x=data.x)
+        found = train(setup, network, data, seed, DEAD.epochs, rate, optimizer="sgd", start=start, look=look)
         yield {
             "activation": choice.text,
             "start": start,
             "rate": rate,
             "seed": seed,
-            "dead_before": before,
+            "dead_before": found.before["dead"],
             **{k: v for k, v in found.rows().items() if k in ("accuracy", "diverged")},
             **_state(found, data.x),
         }

@@ -25,7 +25,7 @@ from multiact.diagnostics.showing import Shown, draw, table
 from multiact.dispatch import require
 from multiact.errors import MultiactError, ParameterError
 from multiact.files import check_writable, write
-from multiact.networks import NONE, OPTIMIZERS, Choice, Classifier, Network, Optimizer, Stage, cross_entropy
+from multiact.networks import NONE, Choice, Classifier, Network, Optimizer, Stage, cross_entropy
 
 from ..runner import processor
 from .data import Data, load
@@ -134,6 +134,7 @@ class Trained:
     accuracies : over the data for testing, after every epoch.
     seconds : of one epoch, the median of all but the first, in which frameworks compile.
     diverged : whether the loss was no longer a number, where training ends.
+    before : what was asked of it before training.
     """
 
     classifier: Classifier
@@ -142,6 +143,7 @@ class Trained:
     accuracies: list[float] = field(default_factory=list)
     seconds: float = math.nan
     diverged: bool = False
+    before: Row = field(default_factory=dict)
 
     def rows(self) -> Row:
         """What is kept of it."""
@@ -170,18 +172,20 @@ def train(
     *,
     optimizer: Optimizer = "adam",
     start: str = "paired",
-    bias: float = 0.0,
     schedule: Callable[[float], float] | None = None,
+    look: Callable[[Trained], Row] | None = None,
 ) -> Trained:
     """Train a network of the framework asked for.
 
     Parameters
     ----------
     schedule : what the rate is multiplied with, for the share of the epochs that are over.
+    look : what is kept of the network before it is trained, as `Trained.before`.
     """
-    assert optimizer in OPTIMIZERS
-    made = setup.room().classifier(network, network.draw(seed, STARTS[start], bias), optimizer)
+    made = setup.room().classifier(network, network.draw(seed, STARTS[start]), optimizer)
     found, random, times = Trained(made), np.random.default_rng(seed), []
+    if look is not None:
+        found.before = look(found)
     parts = math.ceil(len(data.x) / BATCH)
     for epoch in range(setup.epochs or epochs):
         factor = schedule(epoch / (setup.epochs or epochs)) if schedule is not None else 1.0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import natives
 from ..advisor import costs
 from ..facts import facts
 from ..models import framework_of
@@ -166,9 +167,10 @@ def _watched(seen: Survey) -> Iterator[str]:
 def _expensive(seen: Survey, framework: str) -> Iterator[str]:
     """Activations in most places that take much longer than ReLU, where a benchmark of them in this framework is there."""
     names = [place.name for place in seen.places.values() if place.activation is not None and not place.last]
+    backend = natives.room(framework).BACKEND  # Keras', which runs on several, is measured on none
     for name in dict.fromkeys(names):
         if len(names) >= MANY and names.count(name) > len(names) / 2:
-            found = [c for c in costs(name) if framework in ("keras", {"jax": "flax"}.get(c.backend, c.backend))]
+            found = [c for c in costs(name) if backend in ("keras", c.backend)]
             worst = max(found, key=lambda c: c.ratio, default=None)
             if worst is not None and worst.ratio > EXPENSIVE:
                 yield (
