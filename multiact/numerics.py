@@ -204,13 +204,15 @@ def is_double(xp: Any, x: Array) -> bool:
     return bool(x.dtype == xp.float64)
 
 
-def split(xp: Any, x: Array, *, bounded: bool = False) -> tuple[Array, Array]:
+def split(xp: Any, x: Array, bits: int = 12, *, bounded: bool = False) -> tuple[Array, Array]:
     """`x` as head + tail, each with half of its digits, so that a product of two heads is exact; up to 1e30.
+
+    In float32 the head has so many bits.
 
     Products with a power of two are exact, so that it does not matter whether a compiler fuses them with a sum. Beyond 1e30
     the tail is 0, which need not be asked of what is `bounded`: a compiler takes `x` apart each time that it is used.
     """
-    power = 2.0**27 if is_double(xp, x) else 2.0**12
+    power = 2.0 ** (27 if is_double(xp, x) else 24 - bits)
     head = (power * x + x) - power * x
     if not bounded:
         head = xp.where((x < 1e30) & (x > -1e30), head, x)

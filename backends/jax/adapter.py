@@ -48,26 +48,29 @@ class JaxBackend(BackendBase):
             def call(*arrays: Array) -> Array:
                 return function.evaluate(namespace, *merge(constants, arrays))
 
-            def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+            def slope(i: int, tangent: Array, wide: list[Array]) -> Array:
+                """The derivative in the i-th argument, times a tangent."""
+                node = function.require(free[i])
+                if node is not None:
+                    return tangent * self.elementwise(node)(*merge(constants, wide))
+
+                def along(value: Array) -> Array:
+                    return function(namespace, *merge(constants, [*wide[:i], value, *wide[i + 1 :]]))
+
+                return jax.jvp(along, (wide[i],), (tangent,))[1]
+
+            @partial(jax.checkpoint, prevent_cse=False)
+            def linear(tangents: dict[int, Array], primals: tuple[Array, ...]) -> Array:
                 x = primals[0]
                 wide = [p.astype(widen(jnp, x).dtype) for p in primals]
-                terms = []
-                for i, (argument, tangent) in enumerate(zip(free, tangents)):
-                    if isinstance(tangent, SymbolicZero):
-                        continue
-                    tangent = tangent.astype(wide[0].dtype)
-                    node = function.require(argument)
-                    if node is not None:
-                        terms.append(tangent * self.elementwise(node)(*merge(constants, wide)))
-                    else:
+                terms = [slope(i, t.astype(wide[0].dtype), wide) for i, t in tangents.items()]
+                return jnp.broadcast_to(sum(terms[1:], start=terms[0]), x.shape).astype(x.dtype)
 
-                        def along(value: Array, i: int = i) -> Array:
-                            return function(namespace, *merge(constants, [*wide[:i], value, *wide[i + 1 :]]))
-
-                        terms.append(jax.jvp(along, (wide[i],), (tangent,))[1])
+            def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+                given = {i: t for i, t in enumerate(tangents) if not isinstance(t, SymbolicZero)}
                 # not from zeros, which would be kept for the backward pass
-                total = sum(terms[1:], start=terms[0]) if terms else jnp.zeros_like(x)
-                return call(*primals), jnp.broadcast_to(total, x.shape).astype(x.dtype)
+                tangent = linear(given, primals) if given else jnp.zeros_like(primals[0])
+                return call(*primals), tangent
 
             # of one argument there is no other whose tangent is zero, and Pallas lowers no kernel for TPU with symbolic zeros
             call.defjvp(rule, symbolic_zeros=len(free) > 1)

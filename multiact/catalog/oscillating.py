@@ -27,19 +27,32 @@ def near_zero(u):
     return (u < 1e-9) & (u > -1e-9)
 
 
-def phase(xp, x, alpha):
-    """x, and sine and cosine of alpha x; all of 0 where alpha x is infinite and they have no value.
+#: Beyond the largest number, 2^5 times as far.
+_DOUBLINGS = 5
 
-    Unless the product is exact, it is taken in two parts: at an extremum nothing forgives a rounded phase.
+
+def phase(xp, x, alpha):
+    """x, and sine and cosine of alpha x; all of 0 where alpha x is beyond 2^5 times the largest number.
+
+    Unless the product is exact, it is taken in two parts: at an extremum nothing forgives a rounded phase. Where it overflows,
+    a 32nd of it is doubled five times.
     """
     v = finite(xp, x)
     exact = _power_of_two(alpha)
-    u, rest = (times(alpha, v), None) if exact else product(xp, alpha, v)
-    if not (exact and abs(alpha) <= 1):
+    if exact and abs(alpha) <= 1:
+        u = times(alpha, v)
+        s, c = xp.sin(u), xp.cos(u)
+    else:
+        far = xp.abs(alpha * v) == INF
+        w = xp.where(far, 2.0**-_DOUBLINGS * v, v)
+        u, rest = (alpha * w, None) if exact else product(xp, alpha, w)
         infinite = xp.abs(u) == INF
         u, v = xp.where(infinite, 0.0, u), xp.where(infinite, 0.0, v)
-        rest = None if exact else xp.where(infinite, 0.0, rest)
-    s, c = (xp.sin(u), xp.cos(u)) if exact else _sum_of_angles(xp, u, rest)
+        s, c = (xp.sin(u), xp.cos(u)) if exact else _sum_of_angles(xp, u, xp.where(infinite, 0.0, rest))
+        sine, cosine = s, c
+        for _ in range(_DOUBLINGS):
+            sine, cosine = 2 * sine * cosine, 1 - 2 * (sine * sine)
+        s, c = xp.where(far, sine, s), xp.where(far, cosine, c)
     return v, s if keeps_subnormals(xp, x) else xp.where(near_zero(alpha * v), alpha * v, s), c
 
 
@@ -258,12 +271,14 @@ def _finer_parts(xp, x, omega):
     """x, |x|, and sine and cosine of omega (|x| + 1) x; all 0 where neighbouring x are millions of periods apart."""
     lost = omega * x * x > 1e30
     v, a = xp.where(lost, 0.0, x), xp.where(lost, 0.0, magnitude(xp, x))
-    # omega (a^2 + a) in two parts, as in `phase`
+    # omega (a^2 + a) in two parts, as in `phase`; of 16-bit numbers and a short omega both are exact
     head, tail = split(xp, a, bounded=True)
-    square, rest = split(xp, head * head, bounded=True)
-    omega_head, omega_tail = split(xp, xp.zeros_like(a) + omega)
-    beyond = omega_tail * square + omega * (rest + 2 * head * tail + tail * tail + a)
-    s, c = _sum_of_angles(xp, omega_head * square, beyond)
+    square, rest = split(xp, head * head, 17, bounded=True)
+    omega_head, omega_tail = split(xp, xp.zeros_like(a) + omega, 7)
+    large, small, beyond = omega_head * square, omega * a, omega_tail * square + omega * (rest + 2 * head * tail + tail * tail)
+    u = large + small
+    back = u - large
+    s, c = _sum_of_angles(xp, u, ((large - (u - back)) + (small - back)) + beyond)
     first = omega * (a * a + a)
     s = xp.where(near_zero(first), first, s)
     return v, a, xp.where(v >= 0, xp.ones_like(v), -1.0) * s, xp.where(lost, 0.0, c)
