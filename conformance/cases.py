@@ -418,7 +418,7 @@ class Data:
     truth : of every entry of the result.
     shown : for each entry of the result the inputs it came from, for the report.
     positions : for each entry of the result the main input it came from: x, the gate, or the largest entry of the row.
-    judged : where there is a truth: false at an infinity without a limit.
+    judged : where there is a truth: false at an infinity without a limit, and where not even the sign is that of the input's ulp.
     invisible : where the truth is 0, what cannot be told from it: a formula that stands in for a definition is constant as soon
         as the value does not change any more. None for definitions.
     flushed : the truth with subnormal inputs taken as zero, and where that differs; None when there are none.
@@ -534,9 +534,11 @@ def _elementwise_truth(subject: Subject, dtype: str) -> tuple[dict[str, np.ndarr
     return inputs, _cached_truth(subject, inputs, fmt)
 
 
-def _cached_truth(subject: Subject, inputs: Mapping[str, np.ndarray], fmt: Format) -> dict[oracle.Wrt, np.ndarray]:
+def _cached_truth(
+    subject: Subject, inputs: Mapping[str, np.ndarray], fmt: Format, text: str | None = None
+) -> dict[oracle.Wrt, np.ndarray]:
     judged, scaling = _wanted(subject, fmt)
-    text = subject.activation.definition
+    text = subject.activation.definition if text is None else text
     name = oracle.key("elementwise", text, fmt.tiny, judged, scaling, *inputs, *inputs.values())
     packed = oracle.load(name)
     if packed is None:
@@ -569,6 +571,25 @@ def _select(
     return Truth(found[wrt][0], found[wrt][1], slack, factor)
 
 
+def _arbitrary(subject: Subject, order: Order, inputs: Mapping[str, np.ndarray], truth: Truth, fmt: Format) -> np.ndarray:
+    """Where the truth is beyond the largest number and an ulp in the inputs moves it by more than itself: its sign, too.
+
+    Told from the same truth times a number that brings it back into range, together with its slack.
+    """
+    finite = np.logical_and.reduce([np.isfinite(a) for a in inputs.values()])
+    where = finite & np.isinf(truth.high) & np.isinf(truth.slack)
+    if not where.any() or subject.activation.definition in oracle.formulas:
+        return np.zeros_like(where)
+    beyond = {n: a[where] for n, a in inputs.items()}
+    arbitrary = np.zeros_like(where[where])
+    for powers in (1, 2, 3, 4):
+        found = _cached_truth(subject, beyond, fmt, f"({subject.activation.definition})" + powers * " * 1e-300")
+        scaled = _select(subject, order, found, beyond, fmt)
+        arbitrary |= (scaled.slack > 0) & np.isfinite(scaled.slack) & (scaled.slack >= np.abs(scaled.high))
+    where[where] = arbitrary
+    return where
+
+
 def _wrt(order: Order) -> oracle.Wrt:
     if isinstance(order, int):
         return ("x",) * order
@@ -584,7 +605,7 @@ def _elementwise(case: Case) -> Data:
     inputs, found = _elementwise_truth(subject, case.dtype)
     truth = _select(subject, case.order, found, inputs, fmt)
     nan = np.logical_or.reduce([np.isnan(a) for a in inputs.values()])
-    judged = nan | ~np.isnan(truth.high)
+    judged = (nan | ~np.isnan(truth.high)) & ~_arbitrary(subject, case.order, inputs, truth, fmt)
     gated = subject.activation.kind == "gated"
     by_name = {("gate" if gated and n == "x" else n): a for n, a in inputs.items()}
     small = _subnormal(inputs.values(), fmt)

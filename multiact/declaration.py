@@ -194,12 +194,16 @@ class Elementwise:
             )
         return partial
 
+    def off_ties(self, xp: Any, y: Array, *arguments: Array) -> Array:
+        """A result in float32, before it is rounded to 16 bits: moved off a tie where the formula's is known to lie beside it."""
+        return y
+
     def evaluate(self, xp: Any, *arguments: Array) -> Array:
         """The formula with 16-bit input computed in float32 and rounded once; the result has the dtype of the first."""
         dtype = arguments[0].dtype
         if is_half(dtype):
             arguments = tuple(xp.astype(a, xp.float32) if hasattr(a, "dtype") else a for a in arguments)
-            return xp.astype(self(xp, *arguments), dtype)
+            return xp.astype(self.off_ties(xp, self(xp, *arguments), *arguments), dtype)
         return self(xp, *(xp.astype(a, dtype) if getattr(a, "dtype", dtype) != dtype else a for a in arguments))
 
     def __repr__(self) -> str:
@@ -207,11 +211,24 @@ class Elementwise:
 
 
 class Tower(Elementwise):
-    """The formulas of a pointwise activation, by what they are differentiated in."""
+    """The formulas of a pointwise activation, by what they are differentiated in.
 
-    def __init__(self, name: str, bodies: Mapping[tuple[str, ...], Body], parameters: tuple[str, ...]) -> None:
+    Parameters
+    ----------
+    ties : by the same keys, ``sides(xp, x, y, **parameters)`` with the sign of how much more than y, a float32, the result is, in
+        the direction away from 0, where it is closer to y than float32 can tell; 0 where that does not matter.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        bodies: Mapping[tuple[str, ...], Body],
+        parameters: tuple[str, ...],
+        ties: Mapping[tuple[str, ...], Body] | None = None,
+    ) -> None:
         self._root = name
         self._bodies = bodies
+        self._ties = ties or {}
         self.arguments = ("x", *parameters)
         self._parameters = parameters
         self._nodes: dict[tuple[str, ...], Tower] = {(): self}
@@ -224,6 +241,13 @@ class Tower(Elementwise):
 
     def __call__(self, xp: Any, x: Array, *parameters: Array) -> Array:
         return self._body(xp, x, **dict(zip(self._parameters, parameters)))
+
+    def off_ties(self, xp: Any, y: Array, x: Array, *parameters: Array) -> Array:  # type: ignore[override]
+        sides = self._ties.get(self._wrt)
+        if sides is None:
+            return y
+        side = sides(xp, x, y, **dict(zip(self._parameters, parameters)))
+        return xp.where(side > 0, (1 + 2.0**-23) * y, xp.where(side < 0, (1 - 2.0**-23) * y, y))
 
     def partial(self, argument: str) -> Elementwise | None:
         wrt = tuple(sorted((*self._wrt, argument), key=self.arguments.index))
@@ -265,8 +289,15 @@ class Bound(Composite):
         self._inner, self.fixed = inner, fixed
 
     def __call__(self, xp: Any, *arguments: Array) -> Array:
+        return self._inner(xp, *self._all(arguments))
+
+    def _all(self, arguments: Sequence[Array]) -> list[Array]:
+        """The arguments of the tower."""
         given = iter(arguments)
-        return self._inner(xp, *(self.fixed[a] if a in self.fixed else next(given) for a in self._inner.arguments))
+        return [self.fixed[a] if a in self.fixed else next(given) for a in self._inner.arguments]
+
+    def off_ties(self, xp: Any, y: Array, *arguments: Array) -> Array:
+        return self._inner.off_ties(xp, y, *self._all(arguments))
 
     def _derive(self, argument: str, name: str) -> Elementwise | None:
         inner = self._inner.partial(argument)
@@ -609,7 +640,11 @@ def parameter(
 
 
 def tower(
-    name: str, value: Body, derivatives: Mapping[str | tuple[str, ...], Body], parameters: Iterable[Parameter]
+    name: str,
+    value: Body,
+    derivatives: Mapping[str | tuple[str, ...], Body],
+    parameters: Iterable[Parameter],
+    ties: Mapping[tuple[str, ...], Body] | None = None,
 ) -> Tower:
     """The tower of a pointwise activation from its formulas, keyed by "x", ("x", "x"), "alpha", ("x", "alpha") ..."""
     names = tuple(p.name for p in parameters)
@@ -626,4 +661,4 @@ def tower(
         bodies[tuple(sorted(wrt, key=order))] = body
     if ("x",) not in bodies:
         raise DefinitionError(f"{name}: the first derivative in x is missing. Give derivatives={{'x': ...}}.")
-    return Tower(name, bodies, names)
+    return Tower(name, bodies, names, ties)

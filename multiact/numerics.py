@@ -18,9 +18,6 @@ from .declaration import Array
 #: Beyond this magnitude exp(-a) is 0 in every dtype; finite, so that a * exp(-a) is 0 and not NaN.
 BIG = 1000.0
 
-#: The reason of a budget. It is never off by more than half an ulp and the 2^-24 of float32.
-TIE = "near 0 {} is almost {}, in 16 bits often a tie, whose side float32 does not hold"
-
 _SHIFT = 32.0
 _SHIFT_FACTOR = math.exp(-_SHIFT)
 
@@ -40,6 +37,11 @@ def positive(xp: Any, x: Array, slope: int = 1) -> Array:
 def negative(xp: Any, x: Array, slope: int = 1) -> Array:
     """min(x, 0), likewise."""
     return -positive(xp, -x, slope)
+
+
+def near(xp: Any, x: Array, y: Array) -> Array:
+    """`y` where `x` is near 0, and 0 beyond: the side of a tie, where a series of few terms tells it."""
+    return xp.where((x < 2.0**-7) & (x > -(2.0**-7)), y, 0.0)
 
 
 def sign(xp: Any, x: Array) -> Array:
@@ -75,6 +77,12 @@ def limited(xp: Any, a: Array, bound: float) -> Array:
     """min(a, bound) for a >= 0, where NaN may become the bound; a namespace may have a shorter way."""
     own = getattr(xp, "limited", None)
     return xp.clip(a, None, bound) if own is None else own(a, bound)
+
+
+def kept(xp: Any, x: Array) -> Array:
+    """`x`, of which a long formula makes much use; a namespace may see to it that it is computed once."""
+    own = getattr(xp, "kept", None)
+    return x if own is None else own(x)
 
 
 def clamped(xp: Any, x: Array, bound: float = BIG) -> Array:
@@ -217,6 +225,33 @@ def split(xp: Any, x: Array, bits: int = 12, *, bounded: bool = False) -> tuple[
     if not bounded:
         head = xp.where((x < 1e30) & (x > -1e30), head, x)
     return head, x - head
+
+
+def with_double(xp: Any, x: Array) -> bool:
+    """Whether what cancels in float32 is computed in float64, not with pairs of numbers; a namespace may say that it is not."""
+    own, info = getattr(xp, "with_double", None), getattr(xp, "__array_namespace_info__", None)
+    if is_double(xp, x) or own is None and info is None:
+        return False
+    return bool(own(x)) if own else "float64" in info().dtypes(kind="real floating")  # type: ignore[misc]
+
+
+def exact_sum(xp: Any, a: Array, b: Array) -> tuple[Array, Array]:
+    """a + b as a number and what is lost by its rounding (Knuth 1969)."""
+    total = kept(xp, a + b)
+    back = kept(xp, total - a)
+    return total, (a - (total - back)) + (b - back)
+
+
+def exact_product(xp: Any, a: Array, b: Array) -> tuple[Array, Array]:
+    """a b as a number and what is lost by its rounding, for arrays up to 1e30.
+
+    Of products without rounding, as in Dekker 1971, so that it does not matter whether a compiler fuses them with sums.
+    """
+    (a_head, a_tail), (b_head, b_tail) = split(xp, a, bounded=True), split(xp, b, bounded=True)
+    heads = a_head * b_head
+    mixed, lost = exact_sum(xp, a_head * b_tail, a_tail * b_head)
+    rounded = kept(xp, heads + mixed)
+    return rounded, kept(xp, (mixed - (rounded - heads)) + (a_tail * b_tail + lost))
 
 
 def product(xp: Any, a: Array, x: Array) -> tuple[Array, Array]:

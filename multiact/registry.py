@@ -155,6 +155,7 @@ def detached(
     parameters: Sequence[Parameter] = (),
     options: Sequence[Option] = (),
     class_name: str | None = None,
+    ties: Mapping[tuple[str, ...], Body] | None = None,
     **facts: Any,
 ) -> Activation:
     """Declare a pointwise activation and register nothing: for what one with a name is made of, or one of a family.
@@ -166,12 +167,13 @@ def detached(
     derivatives : formulas of the same form, keyed by "x", ("x", "x"), and the name of every parameter.
     parameters, options : see `Parameter`, `Option`.
     class_name : of the Module and Layer; the name in camel case by default.
+    ties : see `Tower`.
     **facts : the remaining fields of `Activation`.
     """
     return Activation(
         name,
         "pointwise",
-        tower(name, value, derivatives, parameters),
+        tower(name, value, derivatives, parameters, ties),
         class_name or _class_name(name),
         parameters=tuple(parameters),
         options=tuple(options),

@@ -73,7 +73,9 @@ class TorchBackend(BackendBase):
 
     def register_elementwise(self, function: Elementwise) -> Callable[..., Array]:
         def plain(*arguments: Any) -> Tensor:
-            return rounded(function(namespace, *wide(arguments)), arguments[0])
+            inputs = wide(arguments)
+            y = function(namespace, *inputs)
+            return rounded(function.off_ties(namespace, y, *inputs) if arguments[0].dtype in _HALF else y, arguments[0])
 
         def partial(i: int, traced: bool) -> Rule:
             node: Any = function.require(function.arguments[i])

@@ -53,11 +53,28 @@ def keeps_subnormals(x: Any, /) -> Any:
     return x.is_cpu
 
 
+def _by_inductor() -> bool:
+    """Whether Inductor compiles what is being traced."""
+    return torch.compiler.is_compiling() and (exports_to_inductor or not _is_exporting())
+
+
+def kept(x: Any, /) -> Any:
+    """`x`, which Inductor would evaluate again wherever it is used, in long formulas exponentially often.
+
+    What is seen with other strides it computes once, and in the same loop all the same.
+    """
+    return x.as_strided(x.shape, x.stride()) if _by_inductor() else x
+
+
+def with_double(x: Any, /) -> Any:
+    """Whether there is float64 beside the float32 of `x`."""
+    return x.device.type != "mps"
+
+
 def limited(a: Any, bound: float, /) -> Any:
     """min(a, bound) for a >= 0; NaN becomes the bound in code of Inductor. There it is one instruction, as such numbers are
     ordered like the integers with the same bits, where a minimum that keeps NaN takes four."""
-    by_inductor = torch.compiler.is_compiling() and (exports_to_inductor or not _is_exporting())
-    if not by_inductor or not a.is_cpu or differentiated(a):
+    if not _by_inductor() or not a.is_cpu or differentiated(a):
         return torch.clamp(a, max=bound)
     integer, codes = (torch.int64, "qd") if a.dtype == torch.float64 else (torch.int32, "if")
     (bits,) = struct.unpack(codes[0], struct.pack(codes[1], bound))

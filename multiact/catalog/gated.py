@@ -157,7 +157,7 @@ gated_unit(
 _silu: Any = get("silu").function
 _silu_x, _silu_beta = _silu.partial("x"), _silu.partial("beta")
 _silu_xx = _silu_x.partial("x")
-_limit = parameter("limit", 7.0, "(0, inf)", description="where the gate is cut off above, and the value on both sides")
+_limit = parameter("limit", 7.0, "[0, inf)", description="where the gate is cut off above, and the value on both sides")
 
 
 def _capped(xp, x, limit):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 from ..declaration import Budget, parameter
-from ..numerics import TIE, Decay, finite, horner, is_double, keeps_subnormals, magnitude, product, split, times
+from ..numerics import Decay, exact_sum, finite, horner, is_double, keeps_subnormals, magnitude, near, product, split, times
 from ..registry import pointwise, preset
 
 INF = math.inf
-OVERFLOW = "where {} overflows in float32 the phase is unknown; E, not the ulp, is kept"
 
 
 def _sum_of_angles(xp, u, v):
@@ -65,6 +64,11 @@ def _sine_omega(xp, x, /, *, omega):
     return v * c
 
 
+def _less(xp, x, y, /, **_):
+    """The side of a sine, omega x (1 - (omega x)^2 / 6)."""
+    return near(xp, y, -xp.ones_like(y))
+
+
 sine = pointwise(
     "sine",
     lambda xp, x, /, *, omega: phase(xp, x, omega)[1],
@@ -74,6 +78,7 @@ sine = pointwise(
         "omega": _sine_omega,
     },
     parameters=[parameter("omega", 1.0, description="the frequency")],
+    ties={(): _less},
     aliases=("sin",),
     family="oscillating",
     formula=r"\sin(\omega x)",
@@ -95,7 +100,6 @@ preset(
     definition="sin(omega * x)",
     notes="sine with the frequency 30. It has no limit at infinity; at an infinite x it is what it is at 0.",
     smoothness="Cinf",
-    budget=Budget(reason=f"{OVERFLOW.format('omega * x')}; {TIE.format('the value', 'omega x')}"),
     reference="Sitzmann, Martel, Bergman, Lindell & Wetzstein, Implicit neural representations with periodic activation "
     "functions, 2020, arXiv:2006.09661.",
 )
@@ -204,7 +208,6 @@ pointwise(
     definition="x + sin(alpha * x)**2 / alpha",
     notes="Its derivatives have no limit at infinity; at an infinite x they are those at 0.",
     smoothness="Cinf",
-    budget=Budget(reason=OVERFLOW.format("alpha * x, or twice that,")),
     examples=({"alpha": 2.0}, {"alpha": 0.25}),
     reference="Ziyin, Hartwig & Ueda, Neural networks fail to learn periodic functions and how to fix it, 2020, "
     "arXiv:2006.08195.",
@@ -229,7 +232,6 @@ pointwise(
     notes="BigVGAN stores the logarithms of alpha and beta, and adds 1e-9 to beta. Its derivatives have no limit at infinity; "
     "at an infinite x they are those at 0.",
     smoothness="Cinf",
-    budget=Budget(reason=OVERFLOW.format("alpha * x, or twice that,")),
     examples=({"alpha": 0.5, "beta": 2.0},),
     reference="Lee, Ping, Ginsburg, Catanzaro & Yoon, BigVGAN: a universal neural vocoder with large-scale training, 2022, "
     "arXiv:2206.04658.",
@@ -261,7 +263,9 @@ pointwise(
     definition="x * cos(x)",
     notes="It has no limit at infinity; at an infinite x it is what it is at 0.",
     smoothness="Cinf",
-    budget=Budget(reason=TIE.format("the second derivative", "-3 x")),
+    budget=Budget(
+        reason="near 0 the second derivative is almost -3 x, in 16 bits often a tie, whose side float32 does not hold"
+    ),
     reference="Noel, Arunkumar, Trivedi & Dutta, Growing cosine unit: a novel oscillatory activation function that can speedup "
     "training and reduce parameters in convolutional neural networks, 2021, arXiv:2108.12943.",
 )
@@ -276,9 +280,9 @@ def _finer_parts(xp, x, omega):
     square, rest = split(xp, head * head, 17, bounded=True)
     omega_head, omega_tail = split(xp, xp.zeros_like(a) + omega, 7)
     large, small, beyond = omega_head * square, omega * a, omega_tail * square + omega * (rest + 2 * head * tail + tail * tail)
-    u = large + small
-    back = u - large
-    s, c = _sum_of_angles(xp, u, ((large - (u - back)) + (small - back)) + beyond)
+    u, rest = exact_sum(xp, large, small)
+    u, rest = exact_sum(xp, u, rest + beyond)
+    s, c = _sum_of_angles(xp, u, rest)
     first = omega * (a * a + a)
     s = xp.where(near_zero(first), first, s)
     return v, a, xp.where(v >= 0, xp.ones_like(v), -1.0) * s, xp.where(lost, 0.0, c)
@@ -313,10 +317,7 @@ pointwise(
     "differentiate through |x| + 1 unless told to. Where the phase is beyond 1e30, it is 0.",
     smoothness="C1",
     kinks=("0",),
-    budget=Budget(
-        reason="where the phase, which grows with the square of x, has more digits than float32 it is unknown; E, not the ulp, "
-        "is kept; " + TIE.format("the value", "omega x")
-    ),
+    ties={(): lambda xp, x, y, /, *, omega: near(xp, y, xp.ones_like(y))},  # omega x (1 + |x|)
     examples=({"omega": 4.0},),
     reference="Liu et al., FINER: flexible spectral-bias tuning in implicit neural representation by variable-periodic "
     "activation functions, 2023, arXiv:2312.02434.",

@@ -3,25 +3,92 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from ..declaration import Activation, Budget, parameter
+from ..declaration import Activation, parameter
 from ..errors import DefinitionError
-from ..numerics import magnitude
+from ..numerics import exact_product, exact_sum, kept, with_double
 from ..registry import detached, pointwise
 
 
-def _bracket(a, b, times):
-    """Coefficients of a' b - times * a b' for two polynomials, where what vanishes at the highest power is left out."""
-    result = [0.0] * max(len(a) + len(b) - 2, 1)
-    for i, p in enumerate(a):
-        for j, q in enumerate(b):
-            if i != times * j:
-                result[i + j - 1] = result[i + j - 1] + (i - times * j) * (p * q)
-    return result
+class _Number:
+    """A number of an array."""
+
+    def __init__(self, xp, number):
+        self._xp, self.number = xp, number
+
+    def times(self, other):
+        return _Number(self._xp, self.number * other.number)
+
+    def minus(self, other):
+        return _Number(self._xp, self.number - other.number)
+
+    def over(self, other):
+        return _Number(self._xp, self.number / other.number)
+
+    def scaled(self, factor):
+        """Times a small whole number."""
+        return _Number(self._xp, factor * self.number)
+
+    def step(self, u, below):
+        """Of Horner's scheme: u times it, plus the one below it."""
+        return _Number(self._xp, self.number * u + below.number)
+
+
+class _Pair:
+    """A number as the sum of two, the second beyond the digits of the first: with twice the digits, of the same dtype."""
+
+    def __init__(self, xp, high, low=None):
+        self._xp, self.high, self.low = xp, high, xp.zeros_like(high) if low is None else low
+
+    @property
+    def number(self):
+        return self.high + self.low
+
+    def times(self, other):
+        high, low = exact_product(self._xp, self.high, other.high)
+        return _Pair(self._xp, high, low + (self.high * other.low + self.low * other.high))
+
+    def minus(self, other):
+        high, low = exact_sum(self._xp, self.high, -other.high)
+        return _Pair(self._xp, high, low + (self.low - other.low))
+
+    def over(self, other):
+        ratio = self.high / other.high
+        product, beyond = exact_product(self._xp, ratio, other.high)
+        rest = ((self.high - product) - beyond) + (self.low - ratio * other.low)
+        return _Pair(self._xp, ratio, kept(self._xp, rest / other.high))
+
+    def scaled(self, factor):
+        if factor in (0, 1, 2):
+            return _Pair(self._xp, factor * self.high, factor * self.low)
+        return self.times(_Pair(self._xp, factor * self._xp.ones_like(self.high)))
+
+    def step(self, u, below):
+        product, lost = exact_product(self._xp, self.high, u)
+        high, beyond = exact_sum(self._xp, product, below.high)
+        return _Pair(self._xp, high, kept(self._xp, u * self.low + (lost + beyond + below.low)))
+
+
+def _jet(number, coefficients, u, order):
+    """A polynomial at u and its derivatives up to an order by Horner's scheme, with pairs a compensated one.
+
+    Source: Graillat, Langlois & Louvet, Compensated Horner scheme, 2005.
+    """
+    found = []
+    for c in reversed(coefficients):
+        # Each takes what the one below it was: p_j = u p_j + p_(j - 1), which is the j-th derivative over j!.
+        below = [number(c), *found[:order]]
+        found = [p.step(u, b) for p, b in zip(found, below)] + below[len(found) :]
+    found += [number(0 * u)] * (order + 1 - len(found))
+    return [p.scaled(factor) for p, factor in zip(found, (1, 1, 2))]
 
 
 class _Rational:
-    """P, Q and 1 + |Q| at x; for |x| > 1 in powers of 1 / x, so that nothing overflows.
+    """P / (1 + |Q|) at x as a power of x times a ratio of two polynomials in u: x itself for |x| <= 1, beyond 1 / x.
+
+    So nothing overflows, and the derivatives of what is nearly linear far from 0 cancel less. With the coefficients of a
+    rectifier P cancels for x < 0, so that all is computed with twice the digits.
 
     Attributes
     ----------
@@ -30,52 +97,66 @@ class _Rational:
     denominator : 1 + |Q|, for |x| > 1 divided by |x|^n.
     """
 
-    def __init__(self, xp, x, given, m, n):
-        self._xp, self._x, self._n = xp, x, n
-        self.p = [given[f"p{i}"] for i in range(m + 1)]
-        self.q = [0.0, *(given[f"q{j}"] for j in range(1, n + 1))]
+    def __init__(self, xp, x, given, m, n, order=0):
+        self._dtype, double = x.dtype, with_double(xp, x)
+        self._number = partial(_Number if double else _Pair, xp)
+        zero = xp.zeros_like(x)  # to which coefficients are added, so that numbers have the precision of arrays
+        given = {k: xp.astype(zero + v, xp.float64) if double else zero + v for k, v in given.items()}
+        x = xp.astype(x, xp.float64) if double else x
+        self._xp, self._x, self._power = xp, x, m - n
+        p = [given[f"p{i}"] for i in range(m + 1)]
+        one, zero = xp.ones_like(x), xp.zeros_like(x)
+        q = [zero, *(given[f"q{j}"] for j in range(1, n + 1))]
         self.inside = ~((x > 1) | (x < -1))
         self._far = xp.where(self.inside, 1.0, x)
         # of halves: TensorFlow takes an inaccurate reciprocal for 1 / x
-        self._u = xp.where(self.inside, x, 0.5 / (0.5 * self._far))
-        q = self.polynomial(self.q, n)
-        self.denominator = xp.where(self.inside, 1.0, magnitude(xp, self._power(self._u, n))) + magnitude(xp, q)
-        sign = xp.where(q >= 0, xp.ones_like(x), -1.0)
-        self.sign = xp.where(self.inside, sign, sign * self._parity())
-
-    def _power(self, base, exponent):
-        result = self._xp.ones_like(self._x)
-        for _ in range(exponent):
-            result = result * base
-        return result
-
-    def _parity(self):
-        """The sign of x^n."""
-        return self._power(self._xp.where(self._x >= 0, self._xp.ones_like(self._x), -1.0), self._n % 2)
-
-    def polynomial(self, coefficients, degree):
-        """The polynomial at x, for |x| > 1 divided by x^degree."""
-        up = [*coefficients, *[0.0] * (degree + 1 - len(coefficients))]
-        zero = self._xp.zeros_like(self._x)
+        self.u = kept(xp, xp.where(self.inside, x, 0.5 / (0.5 * self._far)))
         value = zero
-        for a, b in zip(reversed(up), up):
-            value = value * self._u + self._xp.where(self.inside, zero + a, zero + b)
-        return value
+        for c in reversed(self._ordered(q)):
+            value = value * self.u + c
+        side = xp.where(value >= 0, one, -one)
+        self._parity = xp.where(x >= 0, one, -one) if n % 2 else one
+        self.sign = xp.where(self.inside, side, side * self._parity)
+        below = [side * c for c in self._ordered(q)]
+        below[0] = xp.where(self.inside, one, below[0])
+        below[n] = xp.where(self.inside, below[n], self._parity)
+        self._above, self._below = (_jet(self._number, c, self.u, order) for c in (self._ordered(p), below))
+        self.denominator = self._below[0].number
+        self.ratio = self._above[0].over(self._below[0])
+
+    def _ordered(self, coefficients):
+        """The coefficients of the polynomial in u."""
+        return [self._xp.where(self.inside, a, b) for a, b in zip(coefficients, reversed(coefficients))]
+
+    def derivative(self, order):
+        """The first or second derivative of the ratio in u, a pair."""
+        (_, a, *more), (d, b, *others) = self._above, self._below
+        slope = a.minus(self.ratio.times(b)).over(d)
+        if order == 1:
+            return slope
+        bend = slope.times(b)
+        return more[0].minus(bend.scaled(2)).minus(self.ratio.times(others[0])).over(d)
+
+    def outside(self, order):
+        """The derivative in x for |x| > 1, where it is x^power ratio(1 / x), over x^(power - order), and unsigned."""
+        k, value, u = self._power, self.ratio, self._number(self.u)
+        slope = u.times(self.derivative(1))
+        if order == 1:
+            return value.scaled(k).minus(slope).number
+        bend = u.times(u).times(self.derivative(2))
+        if k == 1:
+            return bend.number
+        return value.scaled(k * (k - 1)).minus(slope.scaled(2 * (k - 1))).number + bend.number
 
     def times_power(self, value, inner, outer, signed):
         """`value` times x^inner for |x| <= 1, beyond times x^outer and, if `signed`, the sign of x^n."""
-        near, far = value, value * self._parity() if signed else value
+        near, far = value, value * self._parity if signed else value
         for _ in range(inner):
-            near = near * self._u
+            near = near * self.u
         for _ in range(abs(outer)):
             far = far * self._far if outer > 0 else far / self._far
-        return self._xp.where(self.inside, near, far)
-
-    def slope(self, m):
-        """P' (1 + |Q|) - P |Q|', whose two polynomials are also returned."""
-        plain, signed = _bracket(self.p, [1.0], 1), _bracket(self.p, self.q, 1)
-        degree = m + self._n - 1
-        return plain, signed, self.polynomial(plain, degree) + self.sign * self.polynomial(signed, degree)
+        found = self._xp.where(self.inside, near, far)
+        return found if found.dtype == self._dtype else self._xp.astype(found, self._dtype)
 
 
 def pade(m: int, n: int, coefficients: Sequence[float], *, listed: bool = False) -> Activation:
@@ -106,36 +187,29 @@ def pade(m: int, n: int, coefficients: Sequence[float], *, listed: bool = False)
 
     def value(xp, x, /, **given):
         r = _Rational(xp, x, given, m, n)
-        return r.times_power(r.polynomial(r.p, m) / r.denominator, 0, m - n, True)
+        return r.times_power(r.ratio.number, 0, m - n, True)
 
     def first(xp, x, /, **given):
-        r = _Rational(xp, x, given, m, n)
-        return r.times_power(r.slope(m)[2] / r.denominator / r.denominator, 0, m - n - 1, False)
+        r = _Rational(xp, x, given, m, n, 1)
+        return r.times_power(xp.where(r.inside, r.derivative(1).number, r.outside(1)), 0, m - n - 1, True)
 
     def second(xp, x, /, **given):
-        r = _Rational(xp, x, given, m, n)
-        a, b, _ = r.slope(m)
-        # (a + s b)' (1 + s Q) - 2 (a + s b) s Q', by powers of the sign s
-        degree = m + 2 * n - 2
-        plain = r.polynomial(_bracket(a, [1.0], 2), degree) + r.polynomial(_bracket(b, r.q, 2), degree)
-        signed = r.polynomial(_bracket(b, [1.0], 2), degree) + r.polynomial(_bracket(a, r.q, 2), degree)
-        total = plain + r.sign * signed
-        return r.times_power(total / r.denominator / r.denominator / r.denominator, 0, m - n - 2, True)
+        r = _Rational(xp, x, given, m, n, 2)
+        return r.times_power(xp.where(r.inside, r.derivative(2).number, r.outside(2)), 0, m - n - 2, True)
 
     def by_numerator(k):
-        def partial(xp, x, /, **given):
+        def derivative(xp, x, /, **given):
             r = _Rational(xp, x, given, m, n)
             return r.times_power(1 / r.denominator, k, k - n, True)
 
-        return partial
+        return derivative
 
     def by_denominator(k):
-        def partial(xp, x, /, **given):
+        def derivative(xp, x, /, **given):
             r = _Rational(xp, x, given, m, n)
-            ratio = r.polynomial(r.p, m) / r.denominator / r.denominator
-            return r.times_power(-r.sign * ratio, k, m + k - 2 * n, False)
+            return r.times_power(-r.sign * (r.ratio.number / r.denominator), k, m + k - 2 * n, False)
 
-        return partial
+        return derivative
 
     numbered = [*(f"p{k}" for k in range(m + 1)), *(f"q{k}" for k in range(1, n + 1))]
     described = [*(f"coefficient of x^{k} in P" for k in range(m + 1)), *("that in Q" for k in range(n))]
@@ -162,13 +236,6 @@ def pade(m: int, n: int, coefficients: Sequence[float], *, listed: bool = False)
         notes="The slope of |Q| where Q = 0 is that of Q. The initial coefficients give leaky_relu of slope 0.01 on [-3, 3]; they are "
         "those of the authors' code, but for q1 = 3.3e-6 and q3 = 5.1e-7, which are 0 here, so that Q does not change its sign.",
         smoothness="Cinf",
-        budget=Budget(
-            value=1000.0,
-            first=1000.0,
-            second=1e7,
-            reason="the terms of P cancel for x < 0, and those of the second derivative far from 0, where P / |Q| is nearly linear: "
-            "the error is that of an ulp in the coefficients, which makes up to the whole of it",
-        ),
         reference="Molina, Schramowski & Kersting, Padé activation units: end-to-end learning of flexible activation functions "
         "in deep networks, 2019, arXiv:1907.06732.",
     )

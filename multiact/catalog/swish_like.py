@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..declaration import Budget, parameter
-from ..numerics import BIG, TIE, Decay, clamped, magnitude
+from ..declaration import parameter
+from ..numerics import BIG, Decay, clamped, magnitude, near
 from ..registry import pointwise
 from .oscillating import near_zero, phase
 from .self_gated import sigmoid_slope, sigmoid_times, silu_curvature, silu_slope
@@ -25,7 +25,8 @@ pointwise(
     definition="beta * x / (1 + exp(-x))",
     notes="The paper leaves beta open and tries values from 1 to 2; 1.5 is the middle. Echo has 1.75.",
     smoothness="Cinf",
-    budget=Budget(reason=TIE.format("the value", "beta x / 2")),
+    # beta x (1 + x / 2) / 2 near 0, beta x (1 - exp(-x)) far from it
+    ties={(): lambda xp, x, y, /, *, beta: near(xp, x, x) - xp.where(x > 8, xp.ones_like(x), 0.0)},
     examples=({"beta": 2.0},),
     reference="Alcaide, E-swish: adjusting activations to different network depths, 2018, arXiv:1801.07145.",
 )
