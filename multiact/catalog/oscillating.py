@@ -332,8 +332,8 @@ class _Wavelet:
     """
 
     def __init__(self, xp, x, omega, sigma):
-        self._xp, self._zero = xp, (sigma * x > 40) | (sigma * x < -40)
-        self.x = xp.where(self._zero, 0.0, x)
+        self._xp, self.zero = xp, (sigma * x > 40) | (sigma * x < -40)
+        self.x = xp.where(self.zero, 0.0, x)
         u, rest = product(xp, omega, self.x)
         s, c, small, bend = xp.sin(u), xp.cos(u), xp.sin(rest), xp.cos(rest) - 1
         first = omega * self.x
@@ -348,7 +348,7 @@ class _Wavelet:
 
     def times(self, factor):
         """The factor times exp(-(sigma x)^2)."""
-        return self._xp.where(self._zero, 0.0, self._decay.times(factor + factor * self._beyond))
+        return self._xp.where(self.zero, 0.0, self._decay.times(factor + factor * self._beyond))
 
 
 def _wire(xp, x, /, *, omega, sigma):
@@ -375,7 +375,9 @@ def _wire_omega(xp, x, /, *, omega, sigma):
 
 def _wire_sigma(xp, x, /, *, omega, sigma):
     w = _Wavelet(xp, x, omega, sigma)
-    return w.times(-2 * sigma * w.x * (w.x * w.cos))
+    # selected, so that TensorFlow does not form x^2 first, which may be flushed to zero
+    slope = xp.where(w.zero, 0.0, -2 * sigma * x)
+    return w.times(slope * (w.x * w.cos))
 
 
 pointwise(
