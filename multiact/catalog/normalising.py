@@ -107,9 +107,9 @@ def _cotangents(xp, arguments, gz, needed, sign, axis):
 def project(xp, y, t, axis):
     """y * (t - sum(y t)) for y that sum to 1, the Jacobian of softmax applied to t. It is symmetric."""
     d = relative_to(xp, t, y > 0.5, axis)
-    for _ in range(2):  # the second time what is left after rounding of what all have in common
-        d = d - xp.sum(weighted(xp, y, d), axis=axis, keepdims=True)
-    return weighted(xp, y, d)
+    g = weighted(xp, y, d - xp.sum(weighted(xp, y, d), axis=axis, keepdims=True))
+    # what is left, after rounding, of what all have in common; its transpose takes that from the direction of the next derivative
+    return g - y * xp.sum(g, axis=axis, keepdims=True)
 
 
 def _softmax(sign):
