@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from .declaration import Array
@@ -227,12 +228,21 @@ def split(xp: Any, x: Array, bits: int = 12, *, bounded: bool = False) -> tuple[
     return head, x - head
 
 
-def with_double(xp: Any, x: Array) -> bool:
-    """Whether what cancels in float32 is computed in float64, not with pairs of numbers; a namespace may say that it is not."""
-    own, info = getattr(xp, "with_double", None), getattr(xp, "__array_namespace_info__", None)
-    if is_double(xp, x) or own is None and info is None:
-        return False
-    return bool(own(x)) if own else "float64" in info().dtypes(kind="real floating")  # type: ignore[misc]
+def with_twice_the_digits(xp: Any, call: Callable[..., Array], *arrays: Array) -> Array:
+    """``call(True, *arrays)`` of float32 in float64, rounded, where there is float64 beside it, otherwise ``call(False, *arrays)``.
+
+    A namespace may have a way of its own; one gives None where there is no float64.
+    """
+    x = arrays[0]
+    if not is_double(xp, x):
+        own, info = getattr(xp, "in_double", None), getattr(xp, "__array_namespace_info__", None)
+        if own is not None:
+            y = own(partial(call, True), *arrays)
+            if y is not None:
+                return y
+        elif info is not None and "float64" in info().dtypes(kind="real floating"):
+            return xp.astype(call(True, *(xp.astype(a, xp.float64) for a in arrays)), x.dtype)
+    return call(False, *arrays)
 
 
 def exact_sum(xp: Any, a: Array, b: Array) -> tuple[Array, Array]:

@@ -21,9 +21,13 @@ def _(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
     return magnitude(x), jnp.where(x >= 0, t, -t)
 
 
-def with_double(x: Any, /) -> Any:
-    """Whether what cancels is computed in float64, which most accelerators have not."""
-    return False
+def in_double(call: Any, /, *arrays: Any) -> Any:
+    """A function of the arrays in float64, which JAX has wherever the processor has it, rounded; None on a TPU."""
+    if jax.default_backend() == "tpu":
+        return None
+    with jax.enable_x64(True):
+        y = call(*(jax.lax.convert_element_type(a, jnp.float64) for a in arrays))
+        return jax.lax.convert_element_type(y, arrays[0].dtype)
 
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:  # type: ignore[no-redef]

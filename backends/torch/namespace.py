@@ -66,9 +66,11 @@ def kept(x: Any, /) -> Any:
     return x.as_strided(x.shape, x.stride()) if _by_inductor() else x
 
 
-def with_double(x: Any, /) -> Any:
-    """Whether there is float64 beside the float32 of `x`."""
-    return x.device.type != "mps"
+def in_double(call: Any, /, *arrays: Any) -> Any:
+    """A function of the arrays in float64, rounded; None where the device has none."""
+    if arrays[0].device.type == "mps":
+        return None
+    return call(*(a.double() for a in arrays)).to(arrays[0].dtype)
 
 
 def limited(a: Any, bound: float, /) -> Any:

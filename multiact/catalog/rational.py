@@ -7,7 +7,7 @@ from functools import partial
 
 from ..declaration import Activation, parameter
 from ..errors import DefinitionError
-from ..numerics import exact_product, exact_sum, kept, with_double
+from ..numerics import exact_product, exact_sum, kept, with_twice_the_digits
 from ..registry import detached, pointwise
 
 
@@ -97,16 +97,11 @@ class _Rational:
     denominator : 1 + |Q|, for |x| > 1 divided by |x|^n.
     """
 
-    def __init__(self, xp, x, given, m, n, order=0):
-        self._dtype, double = x.dtype, with_double(xp, x)
-        self._number = partial(_Number if double else _Pair, xp)
-        zero = xp.zeros_like(x)  # to which coefficients are added, so that numbers have the precision of arrays
-        given = {k: xp.astype(zero + v, xp.float64) if double else zero + v for k, v in given.items()}
-        x = xp.astype(x, xp.float64) if double else x
+    def __init__(self, xp, double, x, coefficients, m, n, order=0):
         self._xp, self._x, self._power = xp, x, m - n
-        p = [given[f"p{i}"] for i in range(m + 1)]
+        self._number = partial(_Number if double else _Pair, xp)
         one, zero = xp.ones_like(x), xp.zeros_like(x)
-        q = [zero, *(given[f"q{j}"] for j in range(1, n + 1))]
+        p, q = coefficients[: m + 1], [zero, *coefficients[m + 1 :]]
         self.inside = ~((x > 1) | (x < -1))
         self._far = xp.where(self.inside, 1.0, x)
         # of halves: TensorFlow takes an inaccurate reciprocal for 1 / x
@@ -155,8 +150,7 @@ class _Rational:
             near = near * self.u
         for _ in range(abs(outer)):
             far = far * self._far if outer > 0 else far / self._far
-        found = self._xp.where(self.inside, near, far)
-        return found if found.dtype == self._dtype else self._xp.astype(found, self._dtype)
+        return self._xp.where(self.inside, near, far)
 
 
 def pade(m: int, n: int, coefficients: Sequence[float], *, listed: bool = False) -> Activation:
@@ -185,28 +179,36 @@ def pade(m: int, n: int, coefficients: Sequence[float], *, listed: bool = False)
             f"pade({m}, {n}) needs {m + 1 + n} coefficients, p0 to p{m} and q1 to q{n}. Received: {len(coefficients)}."
         )
 
-    def value(xp, x, /, **given):
-        r = _Rational(xp, x, given, m, n)
+    def of(body, order=0):
+        """A formula from what is made of the rational function."""
+
+        def formula(xp, x, /, **given):
+            zero = xp.zeros_like(x)  # to which coefficients are added, so that numbers have the precision of arrays
+
+            def call(double, x, *coefficients):
+                return body(xp, _Rational(xp, double, x, coefficients, m, n, order))
+
+            return with_twice_the_digits(xp, call, x, *(zero + given[name] for name in numbered))
+
+        return formula
+
+    def value(xp, r):
         return r.times_power(r.ratio.number, 0, m - n, True)
 
-    def first(xp, x, /, **given):
-        r = _Rational(xp, x, given, m, n, 1)
+    def first(xp, r):
         return r.times_power(xp.where(r.inside, r.derivative(1).number, r.outside(1)), 0, m - n - 1, True)
 
-    def second(xp, x, /, **given):
-        r = _Rational(xp, x, given, m, n, 2)
+    def second(xp, r):
         return r.times_power(xp.where(r.inside, r.derivative(2).number, r.outside(2)), 0, m - n - 2, True)
 
     def by_numerator(k):
-        def derivative(xp, x, /, **given):
-            r = _Rational(xp, x, given, m, n)
+        def derivative(xp, r):
             return r.times_power(1 / r.denominator, k, k - n, True)
 
         return derivative
 
     def by_denominator(k):
-        def derivative(xp, x, /, **given):
-            r = _Rational(xp, x, given, m, n)
+        def derivative(xp, r):
             return r.times_power(-r.sign * (r.ratio.number / r.denominator), k, m + k - 2 * n, False)
 
         return derivative
@@ -217,12 +219,12 @@ def pade(m: int, n: int, coefficients: Sequence[float], *, listed: bool = False)
     q = " + ".join(f"q{k} * x**{k}" for k in range(1, n + 1))
     return (pointwise if listed else detached)(
         "pau" if listed else f"pau_{m}_{n}",
-        value,
+        of(value),
         {
-            "x": first,
-            ("x", "x"): second,
-            **{f"p{k}": by_numerator(k) for k in range(m + 1)},
-            **{f"q{k}": by_denominator(k) for k in range(1, n + 1)},
+            "x": of(first, 1),
+            ("x", "x"): of(second, 2),
+            **{f"p{k}": of(by_numerator(k)) for k in range(m + 1)},
+            **{f"q{k}": of(by_denominator(k)) for k in range(1, n + 1)},
         },
         parameters=[
             parameter(name, value, learned=True, description=text)
