@@ -571,7 +571,9 @@ def _select(
     return Truth(found[wrt][0], found[wrt][1], slack, factor)
 
 
-def _arbitrary(subject: Subject, order: Order, inputs: Mapping[str, np.ndarray], truth: Truth, fmt: Format) -> np.ndarray:
+def _arbitrary(
+    subject: Subject, order: Order, inputs: Mapping[str, np.ndarray], truth: Truth, fmt: Format
+) -> np.ndarray:
     """Where the truth is beyond the largest number and an ulp in the inputs moves it by more than itself: its sign, too.
 
     Told from the same truth times a number that brings it back into range, together with its slack.

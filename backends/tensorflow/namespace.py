@@ -148,11 +148,6 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) 
     return tf.fill(shape, value)
 
 
-def in_double(call: Callable[..., Tensor], /, *arrays: Tensor) -> Tensor:
-    """A function of the arrays in float64, rounded."""
-    return tf.cast(call(*(tf.cast(a, tf.float64) for a in arrays)), arrays[0].dtype)
-
-
 def zeros_like(x: Tensor, /, *, dtype: Any = None, device: Any = None) -> Tensor:
     return tf.zeros_like(x, dtype)
 

@@ -305,7 +305,9 @@ def _erfact_parts(xp, x, alpha, beta):
 def _erfact(xp, x, /, *, alpha, beta):
     _, u, d, v = _erfact_parts(xp, x, alpha, beta)
     near = magnitude(xp, u) < 1
-    slope = xp.where(near, ERF_SLOPE * alpha * v, 0.0)  # selected, so that TensorFlow does not multiply by its factor first
+    slope = xp.where(
+        near, ERF_SLOPE * alpha * v, 0.0
+    )  # selected, so that TensorFlow does not multiply by its factor first
     return xp.where(near, d.times(slope * (1 + _ratio(xp, u, near))), x * erf(xp, u))
 
 

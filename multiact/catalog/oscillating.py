@@ -5,7 +5,19 @@ from __future__ import annotations
 import math
 
 from ..declaration import Budget, parameter
-from ..numerics import Decay, exact_sum, finite, horner, is_double, keeps_subnormals, magnitude, near, product, split, times
+from ..numerics import (
+    Decay,
+    exact_sum,
+    finite,
+    horner,
+    is_double,
+    keeps_subnormals,
+    magnitude,
+    near,
+    product,
+    split,
+    times,
+)
 from ..registry import pointwise, preset
 
 INF = math.inf
@@ -279,7 +291,11 @@ def _finer_parts(xp, x, omega):
     head, tail = split(xp, a, bounded=True)
     square, rest = split(xp, head * head, 17, bounded=True)
     omega_head, omega_tail = split(xp, xp.zeros_like(a) + omega, 7)
-    large, small, beyond = omega_head * square, omega * a, omega_tail * square + omega * (rest + 2 * head * tail + tail * tail)
+    large, small, beyond = (
+        omega_head * square,
+        omega * a,
+        omega_tail * square + omega * (rest + 2 * head * tail + tail * tail),
+    )
     u, rest = exact_sum(xp, large, small)
     u, rest = exact_sum(xp, u, rest + beyond)
     s, c = _sum_of_angles(xp, u, rest)
