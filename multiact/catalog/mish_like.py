@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..declaration import Budget, parameter
+from ..declaration import parameter
 from ..numerics import BIG, LINEAR, Decay, clamped, horner, magnitude, mills, near, normal_tail, tanh
 from ..registry import pointwise
 from .self_gated import INV_SQRT_2PI
