@@ -19,6 +19,11 @@ from multiact.exports import BackendBase, ByConstants, check_generator, merge
 
 from . import namespace
 
+#: For what a rule does with the tangents. Only the arguments are kept for the backward pass, in their own dtype, and computed with
+#: again, which XLA does not do where it compiles both passes. And lax.scan, differentiated in reverse mode, would drop the rules of
+#: what does not depend on the tangents (JaxprTrace.process_custom_jvp_call), so that the next derivative was that of a formula.
+_linear = partial(jax.checkpoint, prevent_cse=False)
+
 _name = cache(str)  # numpy makes it anew every time
 
 
@@ -59,7 +64,7 @@ class JaxBackend(BackendBase):
 
                 return jax.jvp(along, (wide[i],), (tangent,))[1]
 
-            @partial(jax.checkpoint, prevent_cse=False)
+            @_linear
             def linear(tangents: dict[int, Array], primals: tuple[Array, ...]) -> Array:
                 x = primals[0]
                 wide = [p.astype(widen(jnp, x).dtype) for p in primals]
@@ -92,13 +97,18 @@ class JaxBackend(BackendBase):
             def call(*arrays: Array) -> Array:
                 return function.evaluate(namespace, *merge(constants, arrays), **options)
 
-            def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+            @_linear
+            def linear(tangents: dict[int, Array], primals: tuple[Array, ...]) -> Array:
                 dtype = widen(jnp, primals[0]).dtype
                 wide = [p.astype(dtype) for p in primals]
-                found = iter([None if isinstance(t, SymbolicZero) else t.astype(dtype) for t in tangents])
+                found = iter([tangents[i].astype(dtype) if i in tangents else None for i in range(len(primals))])
                 directions = [next(found) if c is None else None for c in constants]
-                tangent = function.jvp(namespace, merge(constants, wide), call(*wide), directions, **options)
-                return call(*primals), tangent.astype(primals[0].dtype)
+                tangent: Array = function.jvp(namespace, merge(constants, wide), call(*wide), directions, **options)
+                return tangent.astype(primals[0].dtype)
+
+            def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+                given = {i: t for i, t in enumerate(tangents) if not isinstance(t, SymbolicZero)}
+                return call(*primals), linear(given, primals)
 
             call.defjvp(rule, symbolic_zeros=constants.count(None) > 1)
             return jax.jit(call)
