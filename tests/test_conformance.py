@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import multiact
 from multiact import files
+from multiact.capabilities import capabilities
 from multiact.conformance import cases, command, report, runner
 
 QUICK = ("relu", "sigmoid", "leaky_relu", "softplus", "glu", "mish")
@@ -217,6 +218,13 @@ def test_the_list_of_known_cases_gives_reasons():
     for entry in runner._known():
         assert len(str(entry.get("reason", ""))) > 20
         assert set(entry) <= {"activation", "backend", "mode", "dtype", "order", "reason"}
+
+
+def test_known_cases_of_capabilities_name_a_report():
+    found = [e for e in runner._known() if e.get("mode") in capabilities(str(e["backend"]))]
+    assert found
+    for entry in found:
+        assert re.search(r"\w#\d+", entry["reason"]), entry
 
 
 def test_frameworks_without_a_backend_are_judged_with_native_only():
