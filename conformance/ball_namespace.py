@@ -301,6 +301,11 @@ def differentiated(x: Any, /) -> builtins.bool:
     return True
 
 
+def kept(x: Any, /) -> Ball:
+    """What `multiact.numerics.kept` is: x."""
+    return _ball(x)
+
+
 def limited(a: Any, bound: float, /) -> Ball:
     """What `multiact.numerics.limited` is: min(a, bound) for a >= 0."""
     return clip(a, None, bound)
