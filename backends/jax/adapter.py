@@ -19,11 +19,6 @@ from multiact.exports import BackendBase, ByConstants, check_generator, merge
 
 from . import namespace
 
-#: For what a rule does with the tangents. Only the arguments are kept for the backward pass, in their own dtype, and computed with
-#: again, which XLA does not do where it compiles both passes. And lax.scan, differentiated in reverse mode, would drop the rules of
-#: what does not depend on the tangents (JaxprTrace.process_custom_jvp_call), so that the next derivative was that of a formula.
-_linear = partial(jax.checkpoint, prevent_cse=False)
-
 _name = cache(str)  # numpy makes it anew every time
 
 
@@ -64,22 +59,13 @@ class JaxBackend(BackendBase):
 
                 return jax.jvp(along, (wide[i],), (tangent,))[1]
 
-            @_linear
             def linear(tangents: dict[int, Array], primals: tuple[Array, ...]) -> Array:
                 x = primals[0]
                 wide = [p.astype(widen(jnp, x).dtype) for p in primals]
                 terms = [slope(i, t.astype(wide[0].dtype), wide) for i, t in tangents.items()]
                 return jnp.broadcast_to(sum(terms[1:], start=terms[0]), x.shape).astype(x.dtype)
 
-            def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-                given = {i: t for i, t in enumerate(tangents) if not isinstance(t, SymbolicZero)}
-                # not from zeros, which would be kept for the backward pass
-                tangent = linear(given, primals) if given else jnp.zeros_like(primals[0])
-                return call(*primals), tangent
-
-            # of one argument there is no other whose tangent is zero, and Pallas lowers no kernel for TPU with symbolic zeros
-            call.defjvp(rule, symbolic_zeros=len(free) > 1)
-            return jax.jit(call)
+            return _jitted(call, linear, len(free))
 
         by_constants = ByConstants(make)
 
@@ -97,7 +83,6 @@ class JaxBackend(BackendBase):
             def call(*arrays: Array) -> Array:
                 return function.evaluate(namespace, *merge(constants, arrays), **options)
 
-            @_linear
             def linear(tangents: dict[int, Array], primals: tuple[Array, ...]) -> Array:
                 dtype = widen(jnp, primals[0]).dtype
                 wide = [p.astype(dtype) for p in primals]
@@ -106,12 +91,7 @@ class JaxBackend(BackendBase):
                 tangent: Array = function.jvp(namespace, merge(constants, wide), call(*wide), directions, **options)
                 return tangent.astype(primals[0].dtype)
 
-            def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-                given = {i: t for i, t in enumerate(tangents) if not isinstance(t, SymbolicZero)}
-                return call(*primals), linear(given, primals)
-
-            call.defjvp(rule, symbolic_zeros=constants.count(None) > 1)
-            return jax.jit(call)
+            return _jitted(call, linear, constants.count(None))
 
         def entry(*arguments: Array, **options: int) -> Array:
             key = tuple(options[name] for name in function.options)
@@ -121,6 +101,27 @@ class JaxBackend(BackendBase):
             return jitted(*arrays)
 
         return entry
+
+
+def _jitted(
+    call: Any, linear: Callable[[dict[int, Array], tuple[Array, ...]], Array], arguments: int
+) -> Callable[..., Array]:
+    """A custom_jvp of so many arguments, jitted. Its tangent is `linear` of the tangents that are not zero, by position.
+
+    Only the arguments are kept for the backward pass, in their own dtype, and computed with again, which XLA does not do where it
+    compiles both passes. And lax.scan, differentiated in reverse mode, would drop the rules of what does not depend on the tangents
+    (JaxprTrace.process_custom_jvp_call), so that the next derivative was that of a formula.
+    """
+    recomputed = jax.checkpoint(linear, prevent_cse=False)
+
+    def rule(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+        given = {i: t for i, t in enumerate(tangents) if not isinstance(t, SymbolicZero)}
+        y = call(*primals)
+        return y, recomputed(given, primals) if given else jnp.zeros_like(y)
+
+    # of one argument there is no other whose tangent is zero, and Pallas lowers no kernel for TPU with symbolic zeros
+    call.defjvp(rule, symbolic_zeros=arguments > 1)
+    return jax.jit(call)
 
 
 backend = JaxBackend()
