@@ -95,6 +95,7 @@ class _Rational:
     inside : |x| <= 1.
     sign : that of Q, 1 where Q = 0: the slope of |Q|.
     denominator : 1 + |Q|, for |x| > 1 divided by |x|^n.
+    ratio, slope, bend : the ratio of polynomials and its derivatives in u, as far as they are asked for by `order`.
     """
 
     def __init__(self, xp, double, x, coefficients, m, n, order=0):
@@ -115,33 +116,29 @@ class _Rational:
         below = [side * c for c in self._ordered(q)]
         below[0] = xp.where(self.inside, one, below[0])
         below[n] = xp.where(self.inside, below[n], self._parity)
-        self._above, self._below = (_jet(self._number, c, self.u, order) for c in (self._ordered(p), below))
-        self.denominator = self._below[0].number
-        self.ratio = self._above[0].over(self._below[0])
+        above, below = (_jet(self._number, c, self.u, order) for c in (self._ordered(p), below))
+        self.denominator = below[0].number
+        self.ratio = above[0].over(below[0])
+        if order:
+            self.slope = above[1].minus(self.ratio.times(below[1])).over(below[0])
+        if order == 2:
+            rest = above[2].minus(self.slope.times(below[1]).scaled(2))
+            self.bend = rest.minus(self.ratio.times(below[2])).over(below[0])
 
     def _ordered(self, coefficients):
         """The coefficients of the polynomial in u."""
         return [self._xp.where(self.inside, a, b) for a, b in zip(coefficients, reversed(coefficients))]
 
-    def derivative(self, order):
-        """The first or second derivative of the ratio in u, a pair."""
-        (_, a, *more), (d, b, *others) = self._above, self._below
-        slope = a.minus(self.ratio.times(b)).over(d)
-        if order == 1:
-            return slope
-        bend = slope.times(b)
-        return more[0].minus(bend.scaled(2)).minus(self.ratio.times(others[0])).over(d)
-
     def outside(self, order):
         """The derivative in x for |x| > 1, where it is x^power ratio(1 / x), over x^(power - order), and unsigned."""
         k, value, u = self._power, self.ratio, self._number(self.u)
-        slope = u.times(self.derivative(1))
         if order == 1:
-            return value.scaled(k).minus(slope).number
-        bend = u.times(u).times(self.derivative(2))
+            return value.scaled(k).minus(u.times(self.slope)).number
+        bend = u.times(u).times(self.bend).number
         if k == 1:
-            return bend.number
-        return value.scaled(k * (k - 1)).minus(slope.scaled(2 * (k - 1))).number + bend.number
+            return bend
+        slope = u.times(self.slope)
+        return value.scaled(k * (k - 1)).minus(slope.scaled(2 * (k - 1))).number + bend
 
     def times_power(self, value, inner, outer, signed):
         """`value` times x^inner for |x| <= 1, beyond times x^outer and, if `signed`, the sign of x^n."""
@@ -196,10 +193,10 @@ def pade(m: int, n: int, coefficients: Sequence[float], *, listed: bool = False)
         return r.times_power(r.ratio.number, 0, m - n, True)
 
     def first(xp, r):
-        return r.times_power(xp.where(r.inside, r.derivative(1).number, r.outside(1)), 0, m - n - 1, True)
+        return r.times_power(xp.where(r.inside, r.slope.number, r.outside(1)), 0, m - n - 1, True)
 
     def second(xp, r):
-        return r.times_power(xp.where(r.inside, r.derivative(2).number, r.outside(2)), 0, m - n - 2, True)
+        return r.times_power(xp.where(r.inside, r.bend.number, r.outside(2)), 0, m - n - 2, True)
 
     def by_numerator(k):
         def derivative(xp, r):
