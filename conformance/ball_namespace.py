@@ -296,6 +296,11 @@ def keeps_subnormals(x: Any, /) -> builtins.bool:
     return False
 
 
+def logistic(x: Any, /) -> Ball:
+    """What `multiact.numerics.logistic` is."""
+    return divide(1.0, add(1.0, exp(negative(x))))
+
+
 def differentiated(x: Any, /) -> builtins.bool:
     """Balls are power series, of both branches of a selection."""
     return True

@@ -247,9 +247,12 @@ class Tower(Elementwise):
         if sides is None:
             return y
         side = sides(xp, x, y, **dict(zip(self._parameters, parameters)))
-        # by way of the half of y, since the optimiser of onnxscript takes a factor that is nearly 1 for 1
-        more, less = 2 * ((0.5 + 2.0**-24) * y), 2 * ((0.5 - 2.0**-24) * y)
-        return xp.where(side > 0, more, xp.where(side < 0, less, y))
+        # by way of the double or the half of y, since the optimiser of onnxscript takes a factor that is nearly 1 for 1
+        step = xp.where(side < 0, -(2.0**-22), xp.zeros_like(y))
+        factor = 2 + xp.where(side > 0, 2.0**-22, step)
+        small = (y < 1) & (y > -1)  # half of which may be subnormal
+        moved = factor * xp.where(small, y, 0.25 * y)
+        return xp.where(small, 0.5 * moved, 2 * moved)
 
     def partial(self, argument: str) -> Elementwise | None:
         wrt = tuple(sorted((*self._wrt, argument), key=self.arguments.index))

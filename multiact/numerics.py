@@ -86,6 +86,12 @@ def kept(xp: Any, x: Array) -> Array:
     return x if own is None else own(x)
 
 
+def of_row(xp: Any, x: Array) -> Array:
+    """`x`, which has one number for a row of others and is met in each of them; likewise."""
+    own = getattr(xp, "of_row", None)
+    return x if own is None else own(x)
+
+
 def clamped(xp: Any, x: Array, bound: float = BIG) -> Array:
     """`x` limited to [-bound, bound], far from where that changes a result; NaN stays NaN."""
     return xp.clip(x, -bound, bound)
@@ -138,6 +144,17 @@ def off_tie(xp: Any, y: Array, side: float) -> Array:
     else be rounded as the tie that the true number is not.
     """
     return y if is_double(xp, y) else (1 + side * 2.0**-23) * y
+
+
+def logistic(xp: Any, x: Array) -> Array:
+    """1 / (1 + exp(-x)); a namespace may have a shorter way."""
+    own = getattr(xp, "logistic", None)
+    if own is not None:
+        return own(x)
+    if keeps_subnormals(xp, x):
+        return 1 / (1 + xp.exp(-x))
+    z = xp.exp(-magnitude(xp, x))  # for 1 / a TensorFlow takes a reciprocal that loses digits of a large a
+    return xp.where(x >= 0, xp.ones_like(x), z) / (1 + z)
 
 
 #: The bound of a factor of exp(-a) that grows like 2 a.
@@ -271,17 +288,11 @@ def product(xp: Any, a: Array, x: Array) -> tuple[Array, Array]:
     return a_head * head, a_head * tail + a_tail * x
 
 
-# tanh(x / 2) as x times a rational function of x^2, relative error 8e-10 for |x| < 9.1, from where on tanh(x) is 1 in float32;
-# and (tanh(x) - x) / x^3 in powers of x^2, relative error 8e-9 for |x| < 0.65. Interpolated at Chebyshev nodes with Lawson's
-# weights.
+# tanh(x / 2) as x times a rational function of x^2, relative error 8e-10 for |x| < 9.1, from where on tanh(x) is 1 in float32.
+# Interpolated at Chebyshev nodes with Lawson's weights.
 _HALF_TANH = (
     (0.9999999992380142, 0.032406538129261836, 0.00018520870790661866, 1.4804649177903972e-07, -4.502733602623702e-11),
     (2.0, 0.23147973774376688, 0.0029937316065564998, 7.283224594820065e-06),
-)
-_TANH_EXCESS = (-0.33333333084274624, 0.13333290775418638, -0.053956354946406784) + (
-    0.021746223592442788,
-    -0.008272554922221113,
-    0.002214995300553516,
 )
 # tanh(x) / x as a rational function of x^2: a convergent of Lambert's continued fraction x / (1 + x^2 / (3 + x^2 / (5 + ...))),
 # relative error 5e-18 for |x| < 0.6.
@@ -289,18 +300,19 @@ _TANH = ((2027025.0, 270270.0, 6930.0, 36.0), (2027025.0, 945945.0, 51975.0, 630
 
 
 def tanh(xp: Any, x: Array) -> Array:
-    """tanh, within 2 ulp and never beyond 1; in float32 from t = tanh(x / 2) as 1 - (1 - t)^2 / (1 + t^2), without an exponential."""
+    """tanh, never beyond 1. In float32 within 4 ulp, from t = tanh(x / 2), without an exponential; in float64 within 2."""
     if is_double(xp, x):
         v = clamped(xp, x, 40.0)
         near = (v < 0.6) & (v > -0.6)
         z, w = xp.exp(-2 * v), xp.where(near, v, 0.0)
         upper, lower = (horner(w * w, c) for c in _TANH)
         return xp.where(near, w * upper, 1 - z) / xp.where(near, lower, 1 + z)
-    a = xp.clip(magnitude(xp, x), None, 9.1)
-    q = a * a
-    n, d = a * horner(q, _HALF_TANH[0]), horner(q, _HALF_TANH[1])
-    far = 1 + (n - d) * (d - n) / (n * n + d * d)
-    return sign(xp, x) * xp.where(a < 0.625, a + a * q * horner(q, _TANH_EXCESS), far)
+    v = clamped(xp, x, 9.1)
+    q, s = v * v, sign(xp, x)
+    n, d = v * horner(q, _HALF_TANH[0]), horner(q, _HALF_TANH[1])
+    # t = n / d: near 0 the result is 2 t / (1 + t^2), farther out 1 - (1 - t)^2 / (1 + t^2); adding -0 keeps the sign of 0
+    near, gap = q < 1, d - s * n
+    return xp.where(near, 2 * n * d, -s * (gap * gap)) / (n * n + d * d) + xp.where(near, -0.0, s)
 
 
 def inverse_factorial(k: int) -> float:
@@ -315,9 +327,12 @@ def tail(xp: Any, x: Array, coefficients: Callable[[int], float]) -> Array:
 
 def sech2(xp: Any, x: Array, factor: Array = 1.0) -> Array:
     """factor / cosh(x)^2, which does not underflow before the product does."""
-    # not from exp(-|x|), the square of which XLA takes for one more exponential
-    d = Decay(xp, 2 * magnitude(xp, x), 4 * factor)
-    return d.times(4 * factor) / ((1 + d.z) * (1 + d.z))
+    z = xp.exp(-magnitude(xp, x))
+    r = z / (0.5 + z * (0.5 * z))  # not 1 + z * z, which XLA takes for one more exponential
+    product = factor * r
+    if not keeps_subnormals(xp, x):  # a selection, since TensorFlow's optimiser reorders products
+        product = xp.where(z == 0, 0.0, product)
+    return product * r
 
 
 # (sinh(w) - w) / w^3 in powers of w^2, for |w| < 2
@@ -466,26 +481,26 @@ def mills(xp: Any, a: Array) -> Array:
 #: The slope of erf at 0.
 ERF_SLOPE = 2 / math.sqrt(math.pi)
 
-# erf(x) / x in powers of x^2: in float32 with the relative error 1.2e-8 for |x| < 0.9, with Lawson's weights; in float64 the Taylor
-# series, the first term left out of which is 5e-18 of the first for |x| < 0.5. And -ln(1 - erf(a)) in powers of a, with which
-# erf(a) has an error of 2.6e-8 for a >= 0.9.
+# erf(x) / x in powers of x^2: in float32 with the relative error 1.2e-9 for |x| < 1, with Lawson's weights; in float64 the Taylor
+# series, the first term left out of which is 5e-18 of the first for |x| < 0.5. And (1 - erf(a))^(-1/8) in powers of a, with which
+# erf(a) has an error of 1.2e-8 for 1 <= a <= 4, from where on it is 1 in float32.
 _ERF_32 = (
-    1.1283791537972767,
-    -0.3761252327622857,
-    0.11282140812264796,
-    -0.026778908931878564,
-    0.005011962845300838,
-    -0.0006090360120142302,
+    1.128379165726707,
+    -0.37612625824215995,
+    0.11283585148431548,
+    -0.026853811927819132,
+    0.005188327671642218,
+    -0.0008010193501771057,
+    7.853860945903019e-05,
 )
 _ERF_64 = [ERF_SLOPE * (-1) ** n / (math.factorial(n) * (2 * n + 1)) for n in range(12)]
 _ERFC_32 = (
-    0.001877649965563618,
-    1.1201907944986076,
-    0.6507553319590001,
-    0.09110914000316195,
-    -0.015579038396162037,
-    0.001251560927872375,
-)
+    0.9964869770589004,
+    0.15921051851054072,
+    0.049417256071783974,
+    0.07373604700264368,
+    -0.03303092668783466,
+) + (0.017750711210941116, -0.004002155544580805, 0.0005436667832195202)
 
 
 def erfc_tail(xp: Any, a: Array) -> tuple[Array, Decay]:
@@ -494,19 +509,89 @@ def erfc_tail(xp: Any, a: Array) -> tuple[Array, Decay]:
 
 
 def erf(xp: Any, x: Array) -> Array:
-    """The error function: a polynomial near 0, one minus the tail beyond."""
+    """The error function: a polynomial near 0, one minus the tail beyond. In float32 that is the reciprocal of an eighth power."""
     double = is_double(xp, x)
     a = magnitude(xp, x)
     if double:
         a = clamped(xp, a, 28.0)
         near = a < 0.5
         m, d = erfc_tail(xp, xp.where(near, 0.5, a))
-        far = 1 - d.times(m)
+        tail = d.times(m)
     else:
-        near = a < 0.9
-        far = 1 - xp.exp(-horner(a, _ERFC_32))
+        near = a < 1
+        p = horner(xp.clip(a, None, 4.0), _ERFC_32)
+        p = p * p
+        p = p * p
+        tail = 1 / (p * p)
     small = inside(xp, near, x)
-    return xp.where(near, small * horner(small * small, _ERF_64 if double else _ERF_32), sign(xp, x) * far)
+    return xp.where(near, small * horner(small * small, _ERF_64 if double else _ERF_32), sign(xp, x) * (1 - tail))
+
+
+# (arctan(t) / t - 1) / t^2 in powers of t^2; for |t| <= 1 arctan(t) has a relative error of 1.5e-8. Interpolated as above.
+_ARCTAN_32 = (
+    -0.3333316696493983,
+    0.199941371781421,
+    -0.14214208906916803,
+    0.10678939359988604,
+    -0.0758057611246901,
+) + (0.043553515029822604, -0.016581168793564863, 0.002974586545703927)
+
+
+def arctan_32(xp: Any, x: Array) -> Array:
+    """arctan in float32 within 2 ulp, for frameworks whose own is slow."""
+    far = magnitude(xp, x) > 1
+    t = xp.where(far, -1 / xp.where(far, x, 1.0), x)
+    q = t * t
+    return t + t * (q * horner(q, _ARCTAN_32)) + xp.where(far, sign(xp, x) * (math.pi / 2), -0.0)
+
+
+#: 1 / (2 pi) in units of 2^-_TURN_BITS.
+_TURN_BITS = 256
+_INVERSE_TURN = 0x28BE60DB9391054A7F09D5F47D4D377036D8A5664F10E4107F9458EAF7AEF158
+
+
+def _window(start: int) -> list[float]:
+    """1 / (2 pi) without the bits of a weight above 2^-start, in numbers of 29, 29, 29 and 53 bits."""
+    unit, rest = 1 << _TURN_BITS, _INVERSE_TURN % (1 << (_TURN_BITS - start))
+    found = []
+    for end in (start + 29, start + 58, start + 87):
+        head = rest >> (_TURN_BITS - end) << (_TURN_BITS - end)
+        found.append(head / unit)
+        rest -= head
+    return [*found, rest / unit]
+
+
+#: Beyond this magnitude numbers of float32 are multiples of 2^57, and the bits of more weight than 2^-57 make whole turns.
+_FAR_TURNS = 2.0**80
+_TURNS = list(zip(_window(2), _window(57)))
+# (sin(u) / u - 1) / u^2 in powers of u^2, with which sin(u) has a relative error of 3e-11 for |u| <= pi / 2. Interpolated as above.
+_SINE_32 = (
+    -0.1666666662614939,
+    0.008333331108593156,
+    -0.0001984086820866093,
+    2.7525384363203093e-06,
+    -2.388890822210533e-08,
+)
+
+
+def sine_32(xp: Any, x: Array, quarters: int = 0) -> Array:
+    """sin(x + quarters pi / 2) of float32 in float64, rounded, for frameworks whose own is slow.
+
+    `x` holds numbers of float32 in float64. It is multiplied with those digits of 1 / (2 pi) that count, in products without
+    rounding, of which whole turns are dropped (Payne & Hanek, Radian reduction for trigonometric functions, 1983).
+    """
+    far = (x > _FAR_TURNS) | (x < -_FAR_TURNS)
+    *heads, last = (xp.where(far, beyond, usual) for usual, beyond in _TURNS)
+    turns = x * last
+    for head in heads[::-1]:
+        turns = turns + (x * head - xp.round(x * head))
+    if quarters:
+        turns = turns + 0.25 * quarters
+    turns = turns - xp.round(turns)
+    half = 0.5 * xp.round(2 * turns)  # 0, or half a turn, which changes the sign
+    u = (2 * math.pi) * xp.where(half == 0, turns, half - turns)
+    q = u * u
+    return xp.astype(u + u * (q * horner(q, _SINE_32)), xp.float32)
 
 
 def part(x: Array, axis: int, which: slice) -> Array:
@@ -519,6 +604,12 @@ def part(x: Array, axis: int, which: slice) -> Array:
 def size(xp: Any, x: Array, axis: int) -> Any:
     """The size along an axis: a number, or a tensor of TensorFlow where it becomes known only when a graph runs."""
     return shape(xp, x)[axis]
+
+
+def count(xp: Any, x: Array, axis: int) -> Any:
+    """The same, to divide floating-point numbers by."""
+    n = size(xp, x, axis)
+    return xp.astype(n, x.dtype) if hasattr(n, "dtype") else n
 
 
 def shape(xp: Any, x: Array) -> Any:

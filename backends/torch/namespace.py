@@ -66,6 +66,11 @@ def kept(x: Any, /) -> Any:
     return x.as_strided(x.shape, x.stride()) if _by_inductor() else x
 
 
+def of_row(x: Any, /) -> Any:
+    """`x`, which code of Inductor for processors would evaluate for every vector of a row; for a GPU all is one kernel without this."""
+    return kept(x) if x.is_cpu else x
+
+
 def in_double(call: Any, /, *arrays: Any) -> Any:
     """A function of the arrays in float64, rounded; None where the device has none."""
     if arrays[0].device.type == "mps":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..declaration import parameter
-from ..numerics import choose, clamped, finite, magnitude, off_tie, root, sign
+from ..numerics import choose, clamped, finite, horner, inside, is_double, magnitude, off_tie, root, sign
 from ..registry import pointwise
 
 
@@ -43,13 +43,27 @@ pointwise(
 )
 
 
+# (arsinh(x) / x - 1) / x^2 in powers of x^2; for |x| < 0.625 arsinh(x) has a relative error of 3e-10. Interpolated at Chebyshev
+# nodes with Lawson's weights.
+_ASINH_32 = (-0.16666652741377672, 0.07499275818825304, -0.04451626661697022) + (
+    0.029343665554451406,
+    -0.01787488138678206,
+    0.0066879810536318975,
+)
+
+
 def _asinh(xp, x, /):
     a = magnitude(xp, x)
     far = a > 1e9
-    v = xp.where(far, 0.0, a)
-    near = xp.log1p(v + v * (v / (1 + root(xp, v))))
-    y = xp.where(far, xp.log(xp.where(far, a, 1.0)) + math.log(2), near)
-    return sign(xp, x) * y
+    v = xp.where(far, 1.0, a)
+    if is_double(xp, x):
+        near = xp.log1p(v + v * (v / (1 + root(xp, v))))
+        return sign(xp, x) * xp.where(far, xp.log(xp.where(far, a, 1.0)) + math.log(2), near)
+    log = xp.log(xp.where(far, a, v + xp.sqrt(v * v + 1))) + xp.where(far, math.log(2), xp.zeros_like(a))
+    near = a < 0.625
+    w = inside(xp, near, x)
+    q = w * w
+    return xp.where(near, w + w * (q * horner(q, _ASINH_32)), sign(xp, x) * log)
 
 
 def _asinh_x(xp, x, /):

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from ..declaration import parameter
-from ..numerics import is_double, keeps_subnormals, positive, times
+from ..numerics import count, is_double, keeps_subnormals, of_row, positive, times
 from ..registry import axiswise
 
 INF = math.inf
@@ -46,20 +46,25 @@ def below_top(xp, z, axis):
     return xp.where(z == xp.where(infinite, top, math.nan), 0.0, z - xp.where(top == -INF, 0.0, top))
 
 
-def _fall(xp, z, axis):
-    """The maximum along the axis and max - z, which is 0 at the maximum inf and huge below, and inf all over a row of -inf."""
-    top = xp.max(z, axis=axis, keepdims=True)
+def _fall(xp, z, axis, sign=1):
+    """The maximum along the axis of sign * z, and how far that is below it: 0 at the maximum inf and huge elsewhere, and inf all
+    over a row of -inf.
+
+    All else is done once for a row: XLA takes long for a selection of every number of an array, and writes -z out.
+    """
+    top = xp.max(z, axis=axis, keepdims=True) if sign == 1 else -xp.min(z, axis=axis, keepdims=True)
     largest = LARGEST_64 if is_double(xp, z) else LARGEST_32
-    # no finite number is as large as the maximum inf, which is taken for the largest of them; a selection, since a factor of 1 or
-    # 0.5 has in forward mode a tangent of 0, whose product with an infinite z is NaN
-    return top, positive(xp, xp.clip(top, -largest, largest) - xp.where(top == INF, 0.5 * z, z))
+    # The maximum inf is taken for the largest number, which then nothing finite is as large as.
+    factor = of_row(xp, sign - 0.5 * sign * xp.astype(top == INF, z.dtype))
+    return top, positive(xp, of_row(xp, xp.clip(top, -largest, largest)) - factor * z)
 
 
-def probabilities(xp, z, axis):
-    """softmax(z)."""
-    top, fall = _fall(xp, z, axis)
-    e = xp.exp(-fall) + xp.where(top == -INF, xp.ones_like(top), 0.0)
-    return e / xp.sum(e, axis=axis, keepdims=True)
+def probabilities(xp, z, axis, sign=1):
+    """softmax(sign * z)."""
+    top, fall = _fall(xp, z, axis, sign)
+    e = xp.exp(-fall)
+    alone = xp.where(top == -INF, xp.ones_like(top), 0.0)  # the sum where all of e is 0
+    return e / of_row(xp, xp.sum(e, axis=axis, keepdims=True) + alone) + of_row(xp, alone / count(xp, z, axis))
 
 
 def first_top(xp, is_top, like, axis):
@@ -114,7 +119,7 @@ def project(xp, y, t, axis):
 
 def _softmax(sign):
     def value(xp, x, temperature, *, axis):
-        return probabilities(xp, _scaled(x, temperature, sign), axis)
+        return probabilities(xp, _scaled(x, temperature, 1), axis, sign)
 
     def jvp(xp, arguments, y, tangents, *, axis):
         return project(xp, y, _direction(xp, arguments, tangents, sign, axis), axis)
@@ -131,7 +136,7 @@ _UNIT = 2.0**-46
 
 def _log_softmax_value(xp, x, temperature, *, axis):
     top, fall = _fall(xp, _scaled(x, temperature, 1), axis)
-    huge = xp.where(top == INF, 4.0, xp.ones_like(top))  # what is huge becomes infinite
+    huge = of_row(xp, xp.where(top == INF, 4.0, xp.ones_like(top)))  # what is huge becomes infinite
     shifted = 0.0 - huge * xp.where(top == -INF, 0.0, fall)  # not -0
     e = xp.exp(shifted)
     total = xp.sum(e, axis=axis, keepdims=True)  # in which the digits of a small rest are lost
@@ -143,7 +148,7 @@ def _log_softmax_value(xp, x, temperature, *, axis):
             far, math.exp(-32) / unit, xp.ones_like(shifted) / unit
         )
     rest = times(unit, xp.sum(xp.where(shifted == 0, 0.0, e), axis=axis, keepdims=True))
-    return shifted - xp.log1p(xp.where(total > 1.5, total - 1, rest))
+    return shifted - of_row(xp, xp.log1p(xp.where(total > 1.5, total - 1, rest)))
 
 
 def _log_softmax_jvp(xp, arguments, y, tangents, *, axis):

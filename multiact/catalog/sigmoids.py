@@ -8,9 +8,9 @@ from ..numerics import (
     artanh_excess,
     clamped,
     expm1,
-    keeps_subnormals,
     log1p,
     log1p_ratio,
+    logistic,
     magnitude,
     negative,
     positive,
@@ -22,13 +22,6 @@ from ..numerics import (
 )
 from ..registry import pointwise
 from .self_gated import silu
-
-
-def _sigmoid(xp, x, /):
-    if keeps_subnormals(xp, x):
-        return 1 / (1 + xp.exp(-x))
-    z = xp.exp(-magnitude(xp, x))
-    return xp.where(x >= 0, xp.ones_like(x), z) / (1 + z)
 
 
 def _sigmoid_x(xp, x, /):
@@ -51,7 +44,7 @@ def _sigmoid_xx(xp, x, /):
 
 pointwise(
     "sigmoid",
-    _sigmoid,
+    lambda xp, x, /: logistic(xp, x),
     {"x": _sigmoid_x, ("x", "x"): _sigmoid_xx},
     aliases=("logistic",),
     family="sigmoids",
@@ -70,7 +63,7 @@ def _log_sigmoid(xp, x, /):
 pointwise(
     "log_sigmoid",
     _log_sigmoid,
-    {"x": lambda xp, x, /: _sigmoid(xp, -x), ("x", "x"): lambda xp, x, /: -_sigmoid_x(xp, x)},
+    {"x": lambda xp, x, /: logistic(xp, -x), ("x", "x"): lambda xp, x, /: -_sigmoid_x(xp, x)},
     class_name="LogSigmoid",
     aliases=("logsigmoid",),
     family="sigmoids",
@@ -96,7 +89,7 @@ pointwise(
     "softplus",
     _softplus,
     {
-        "x": lambda xp, x, /, *, beta: _sigmoid(xp, times(beta, x)),
+        "x": lambda xp, x, /, *, beta: logistic(xp, times(beta, x)),
         ("x", "x"): lambda xp, x, /, *, beta: _bump(xp, beta * x, beta),
         "beta": _softplus_beta,
         ("x", "beta"): lambda xp, x, /, *, beta: _bump(xp, beta * x, clamped(xp, x, 1e30)),
