@@ -329,8 +329,40 @@ def test_parameters_that_are_tensors_are_composed():
     torch.testing.assert_close(slope.grad, x[x < 0].sum()[None])
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("gelu", {}), ("dyt", {"alpha": 0.5}), ("swiglu", {"gate": "second"}), ("tanh", {})]
+)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_composed_formulas_are_evaluated_in_blocks(name, parameters, dtype, monkeypatch):
+    f = getattr(ma, name)
+    inputs = [torch.linspace(-9, 9, 4 * 6 * 8 * 10).to(getattr(torch, dtype)).view(4, 6, 8, 10) for _ in range(2)]
+    if ma.get(name).kind != "gated":
+        del inputs[1]
+    kernels("composed")
+    seen = []
+    entry = ways.Eager._by_blocks
+    monkeypatch.setattr(ways.Eager, "_by_blocks", lambda self, *given: seen.append(0) or entry(self, *given))
+    last = [x.contiguous(memory_format=torch.channels_last) for x in inputs]
+    for tensors in (inputs, last, [x.transpose(1, 2) for x in inputs]):  # dense, dense otherwise, not dense
+
+        def run():
+            given = [x.detach().clone(memory_format=torch.preserve_format).requires_grad_() for x in tensors]
+            y = f(*given, **parameters)
+            return y, *torch.autograd.grad(y.sum(), given)
+
+        whole = run()
+        with monkeypatch.context() as patch:
+            patch.setattr(ways, "BLOCK", 100)
+            seen.clear()
+            for a, b in zip(whole, run()):
+                assert a.stride() == b.stride()
+                assert torch.equal(a, b)
+            assert seen
+
+
 def test_large_tensors_again_and_again_get_a_kernel_in_the_background(tmp_path, monkeypatch):
     monkeypatch.setenv("MULTIACT_CACHE", str(tmp_path))
+    monkeypatch.setattr(ways, "NICE", 0)  # beside other tests it would never end
     clear()
     x = torch.linspace(-9, 9, ways.ELEMENTS)
     wanted = composed(ma.telu, x)

@@ -38,7 +38,6 @@ def main() -> None:
     asked = json.load(sys.stdin)
     namespace.exports_to_inductor = True
     if asked["quietly"]:
-        os.nice(10)
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     for job in asked["jobs"]:
         error = ""
