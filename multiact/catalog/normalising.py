@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from ..declaration import parameter
-from ..numerics import count, is_double, keeps_subnormals, of_row, positive, times
+from ..numerics import count, differentiated, is_double, keeps_subnormals, of_row, positive, times
 from ..registry import axiswise
 
 INF = math.inf
@@ -113,6 +113,8 @@ def project(xp, y, t, axis):
     """y * (t - sum(y t)) for y that sum to 1, the Jacobian of softmax applied to t. It is symmetric."""
     d = relative_to(xp, t, y > 0.5, axis)
     g = weighted(xp, y, d - xp.sum(weighted(xp, y, d), axis=axis, keepdims=True))
+    if not (differentiated(xp, y) or differentiated(xp, t)):
+        return g
     # what is left, after rounding, of what all have in common; its transpose takes that from the direction of the next derivative
     return g - y * xp.sum(g, axis=axis, keepdims=True)
 
