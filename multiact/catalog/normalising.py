@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from ..declaration import parameter
-from ..numerics import count, differentiated, is_double, keeps_subnormals, of_row, positive, times
+from ..numerics import count, detached, differentiated, is_double, keeps_subnormals, of_row, positive, times
 from ..registry import axiswise
 
 INF = math.inf
@@ -55,7 +55,7 @@ def _fall(xp, z, axis, sign=1):
     top = xp.max(z, axis=axis, keepdims=True) if sign == 1 else -xp.min(z, axis=axis, keepdims=True)
     largest = LARGEST_64 if is_double(xp, z) else LARGEST_32
     # The maximum inf is taken for the largest number, which then nothing finite is as large as.
-    factor = of_row(xp, sign - 0.5 * sign * xp.astype(top == INF, z.dtype))
+    factor = of_row(xp, detached(xp, sign - 0.5 * sign * xp.astype(top == INF, z.dtype)))
     return top, positive(xp, of_row(xp, xp.clip(top, -largest, largest)) - factor * z)
 
 

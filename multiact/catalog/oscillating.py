@@ -34,9 +34,9 @@ def _power_of_two(alpha):
     return type(alpha) is float and abs(math.frexp(alpha)[0]) == 0.5
 
 
-def near_zero(u):
+def near_zero(xp, u):
     """Where the sine of u is u. That of XLA loses digits of what is nearly subnormal."""
-    return (u < 1e-9) & (u > -1e-9)
+    return xp.abs(u) < 1e-9
 
 
 #: Beyond the largest number, 2^5 times as far.
@@ -69,7 +69,7 @@ def phase(xp, x, alpha):
         for _ in range(_DOUBLINGS):
             sine, cosine = 2 * sine * cosine, 1 - 2 * (sine * sine)
         s, c = xp.where(far, sine, s), xp.where(far, cosine, c)
-    return v, s if keeps_subnormals(xp, x) else xp.where(near_zero(alpha * v), alpha * v, s), c
+    return v, s if keeps_subnormals(xp, x) else xp.where(near_zero(xp, alpha * v), alpha * v, s), c
 
 
 def _sine_x(xp, x, /, *, omega):
@@ -305,7 +305,7 @@ def _finer_parts(xp, x, omega):
     u, rest = exact_sum(xp, u, rest + beyond)
     s, c = _sum_of_angles(xp, u, rest)
     first = omega * (a * a + a)
-    s = xp.where(near_zero(first), first, s)
+    s = xp.where(near_zero(xp, first), first, s)
     return v, a, xp.where(v >= 0, xp.ones_like(v), -1.0) * s, xp.where(lost, 0.0, c)
 
 
@@ -358,7 +358,7 @@ class _Wavelet:
         u, rest = product(xp, omega, self.x)
         s, c, small, bend = xp.sin(u), xp.cos(u), xp.sin(rest), xp.cos(rest) - 1
         first = omega * self.x
-        self.sin = xp.where(near_zero(first), first, s + (c * small + s * bend))
+        self.sin = xp.where(near_zero(xp, first), first, s + (c * small + s * bend))
         self.cos = c - (s * small - c * bend)
         y, beyond = product(xp, sigma, self.x)
         head, tail = split(xp, y)

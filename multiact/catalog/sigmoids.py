@@ -248,12 +248,6 @@ def _soft_clipping_xx(xp, x, /, *, alpha):
     return xp.where(x > 0.5, -y, y)
 
 
-def _tanh(xp, x):
-    """tanh for small numbers, within 2 ulp also in float32."""
-    e = expm1(xp, -2 * magnitude(xp, x))
-    return -sign(xp, x) * e / (2 + e)
-
-
 def _soft_clipping_alpha(xp, x, /, *, alpha):
     v, a, delta, r, q, e = _clipping_parts(xp, x, alpha)
     a = clamped(xp, a)
@@ -263,7 +257,7 @@ def _soft_clipping_alpha(xp, x, /, *, alpha):
     # These cancel near 1/2. There f = 1/2 + 2 / alpha artanh(tanh(u) tanh(w)), the derivative of which starts with p.
     near = delta + 2 * xp.where(v >= 0, 0.0, a) < 2
     u, w = xp.where(near, 0.5 * alpha * (v - 0.5), 0.0), 0.25 * alpha + xp.zeros_like(x)
-    s, t = _tanh(xp, u), _tanh(xp, w)
+    s, t = tanh(xp, u), tanh(xp, w)
     p = s * t
     extra = 2 * (p * p * p) - t * tanh_excess(xp, u) - s * tanh_excess(xp, w)
     inner = 2 * (p + (extra / (1 - p * p) - artanh_excess(xp, p)))

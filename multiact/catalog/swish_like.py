@@ -179,7 +179,7 @@ def _sinlu_parts(xp, x, a, b):
 
 
 def _sinlu(xp, x, /, *, a, b):
-    wave = xp.where(near_zero(b * x), a * b * x, a * phase(xp, x, b)[1])
+    wave = xp.where(near_zero(xp, b * x), a * b * x, a * phase(xp, x, b)[1])
     return sigmoid_times(xp, x, x + wave)
 
 
