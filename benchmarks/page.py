@@ -63,7 +63,7 @@ def _summary(rows: Sequence[Row]) -> list[list[str]]:
     lines = []
     for g in groups(rows):
         worst = ", ".join(f"{name} {number(v, 2)}" for name, v in g.worst)
-        figures_ = [f"{number(g.speedup)}", f"{number(g.over_naive)}", f"{number(g.of_limit, 2)}"]
+        figures_ = [*map(number, (g.speedup, g.at_limit, g.over_naive)), number(g.of_limit, 2)]
         where = f"{g.backend} {g.mode}"
         lines.append([where, g.dtype, sizes(g.size), DIRECTION[g.direction], *figures_, str(g.compared), worst or "-"])
     return lines

@@ -216,6 +216,7 @@ class Group:
     compared: int
     speedup: float
     over_naive: float
+    at_limit: float
     of_limit: float
     worst: list[tuple[str, float]]
 
@@ -224,7 +225,10 @@ GROUP = ("backend", "mode", "dtype", "device", "direction", "size")
 
 
 def groups(rows: Iterable[Row]) -> list[Group]:
-    """In the order of the rows; `speedup` and `over_naive` are geometric means, `of_limit` is the median."""
+    """In the order of the rows; `speedup`, `over_naive` and `at_limit` are geometric means, `of_limit` is the median.
+
+    `at_limit` is what `speedup` would be if nothing of ours took longer than the copy.
+    """
     found: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         if row["seconds"] is not None:
@@ -241,6 +245,11 @@ def groups(rows: Iterable[Row]) -> list[Group]:
                 compared=len(compared),
                 speedup=geometric_mean(r["speedup"] for r in compared),
                 over_naive=geometric_mean(naive),
+                at_limit=geometric_mean(
+                    r["native_seconds"] / min(r["seconds"], r["copy_seconds"])
+                    for r in compared
+                    if r["copy_seconds"] is not None
+                ),
                 of_limit=statistics.median(limits) if limits else math.nan,
                 worst=sorted(((r["activation"], r["speedup"]) for r in compared), key=lambda f: f[1])[:3],
             )

@@ -250,6 +250,8 @@ def test_geometric_means_and_the_worst():
     (group,) = targets.groups([*found, row("tanh")])
     assert group.count == 4 and group.compared == 2 and group.speedup == pytest.approx(2.0)
     assert group.worst == [("relu", 1.0), ("mish", 4.0)] and math.isnan(group.over_naive)
+    (group,) = targets.groups([timed("relu", 1.0, copy_seconds=2.0), timed("mish", 4.0, copy_seconds=0.25)])
+    assert group.at_limit == pytest.approx(4.0), "what is faster than the copy stays as it is"
 
 
 def test_targets_are_met_or_fall_short():
