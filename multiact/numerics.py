@@ -619,8 +619,8 @@ def size(xp: Any, x: Array, axis: int) -> Any:
 
 def count(xp: Any, x: Array, axis: int) -> Any:
     """The same, to divide floating-point numbers by."""
-    n = size(xp, x, axis)
-    return xp.astype(n, x.dtype) if hasattr(n, "dtype") else n
+    sizes = shape(xp, x)
+    return sizes[axis] if isinstance(sizes, tuple) else xp.astype(sizes[axis], x.dtype)
 
 
 def shape(xp: Any, x: Array) -> Any:
