@@ -527,15 +527,15 @@ def erf(xp: Any, x: Array) -> Array:
         a = clamped(xp, a, 28.0)
         near = a < 0.5
         m, d = erfc_tail(xp, xp.where(near, 0.5, a))
-        tail = d.times(m)
+        rest = d.times(m)
     else:
         near = a < 1
         p = horner(xp.clip(a, None, 4.0), _ERFC_32)
         p = p * p
         p = p * p
-        tail = 1 / (p * p)
+        rest = 1 / (p * p)
     small = inside(xp, near, x)
-    return xp.where(near, small * horner(small * small, _ERF_64 if double else _ERF_32), sign(xp, x) * (1 - tail))
+    return xp.where(near, small * horner(small * small, _ERF_64 if double else _ERF_32), sign(xp, x) * (1 - rest))
 
 
 # (arctan(t) / t - 1) / t^2 in powers of t^2; for |t| <= 1 arctan(t) has a relative error of 1.5e-8. Interpolated as above.

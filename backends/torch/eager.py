@@ -186,9 +186,12 @@ class Kernel:
         return [_shaped(g, x) for g in self._backward.run([*map(self._flat, tensors), self._flat(grad)])]
 
     def _flat(self, x: Tensor) -> Tensor:
-        if self._axes == 2:
-            return x.view(-1, x.shape[-1])
-        return x.view(-1) if x.is_contiguous() else x.as_strided((x.numel(),), (1,))
+        return x.view(-1, x.shape[-1]) if self._axes == 2 else _flat(x)
+
+
+def _flat(x: Tensor) -> Tensor:
+    """A dense Tensor in the order of its memory."""
+    return x.view(-1) if x.is_contiguous() else x.as_strided((x.numel(),), (1,))
 
 
 def _shaped(y: Tensor, x: Tensor) -> Tensor:
@@ -216,6 +219,11 @@ def usable(x: Tensor, rows: bool) -> bool:
         and not x.is_neg()
         and (x.is_cpu or x.data_ptr() % 16 == 0)  # which compiled code takes for granted on a GPU
     )
+
+
+def _alike(other: Tensor, x: Tensor) -> bool:
+    """Whether a Tensor can be read element by element beside another."""
+    return usable(other, False) and other.shape == x.shape and other.stride() == x.stride() and other.device == x.device
 
 
 def _watched() -> bool:
@@ -305,12 +313,11 @@ class Eager:
         """The composed formula, block by block if all Tensors are dense and of one shape."""
         x = arguments[0]
         tensors = [isinstance(a, torch.Tensor) for a in arguments]
-        for a in itertools.compress(arguments, tensors):
-            if not usable(a, False) or a.shape != x.shape or a.stride() != x.stride() or not a.is_cpu:
-                return self._plain(*arguments)
+        if not all(_alike(a, x) for a in itertools.compress(arguments, tensors)):
+            return self._plain(*arguments)
         y = torch.empty_like(x)
-        flat = [a.as_strided((a.numel(),), (1,)) if t else a for a, t in zip(arguments, tensors)]
-        result = y.as_strided((y.numel(),), (1,))
+        flat = [_flat(a) if t else a for a, t in zip(arguments, tensors)]
+        result = _flat(y)
         for start in range(0, y.numel(), block):
             part = slice(start, start + block)
             result[part] = self._plain(*[a[part] if t else a for a, t in zip(flat, tensors)])
@@ -367,16 +374,8 @@ class Eager:
                 if entry.wanted >= CALLS:
                     self._ask(entry)
             return None
-        if not usable(x, self._rows):
+        if not usable(x, self._rows) or not all(_alike(other, x) for other in arguments[1 : self.inputs]):
             return None
-        for other in arguments[1 : self.inputs]:
-            if (
-                not usable(other, False)
-                or other.shape != x.shape
-                or other.stride() != x.stride()
-                or other.device != x.device
-            ):
-                return None
         return entry.kernel
 
     def _ask(self, entry: Entry) -> None:

@@ -44,7 +44,7 @@ def _sigmoid_xx(xp, x, /):
 
 pointwise(
     "sigmoid",
-    lambda xp, x, /: logistic(xp, x),
+    logistic,
     {"x": _sigmoid_x, ("x", "x"): _sigmoid_xx},
     aliases=("logistic",),
     family="sigmoids",
