@@ -311,11 +311,6 @@ def kept(x: Any, /) -> Ball:
     return _ball(x)
 
 
-def limited(a: Any, bound: float, /) -> Ball:
-    """What `multiact.numerics.limited` is: min(a, bound) for a >= 0."""
-    return clip(a, None, bound)
-
-
 def isnan(x: Any, /) -> Condition:
     return Condition(None if _ball(x).series[0].is_nan() else False)
 

@@ -74,12 +74,6 @@ def inside(xp: Any, where: Array, x: Array, other: float = 0.0) -> Array:
     return xp.where(where, x, other) if differentiated(xp, x) else x
 
 
-def limited(xp: Any, a: Array, bound: float) -> Array:
-    """min(a, bound) for a >= 0, where NaN may become the bound; a namespace may have a shorter way."""
-    own = getattr(xp, "limited", None)
-    return xp.clip(a, None, bound) if own is None else own(a, bound)
-
-
 def kept(xp: Any, x: Array) -> Array:
     """`x`, of which a long formula makes much use; a namespace may see to it that it is computed once."""
     own = getattr(xp, "kept", None)
@@ -592,7 +586,8 @@ def sine_32(xp: Any, x: Array, quarters: int = 0) -> Array:
     rounding, of which whole turns are dropped (Payne & Hanek, Radian reduction for trigonometric functions, 1983).
     """
     far = (x > _FAR_TURNS) | (x < -_FAR_TURNS)
-    *heads, last = (xp.where(far, beyond, usual) for usual, beyond in _TURNS)
+    zero = xp.zeros_like(x)
+    *heads, last = (xp.where(far, zero + beyond, usual) for usual, beyond in _TURNS)
     turns = x * last
     for head in heads[::-1]:
         turns = turns + (x * head - xp.round(x * head))

@@ -329,3 +329,38 @@ def test_never(marked, compiled, monkeypatch):
     xla._wanted.cache_clear()
     with pytest.raises(ma.ParameterError, match=f"{xla.VARIABLE} must be auto or never. Received: 'sometimes'"):
         marked(numbers())
+
+
+def operations(function, *like):
+    """The kinds of all operations of a tf.function, those of the functions that it calls among them."""
+    graph = function.get_concrete_function(*like).graph.as_graph_def()
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    return {node.op for node in nodes}
+
+
+@pytest.mark.parametrize(("name", "own"), [("sine", {"Sin", "Cos"}), ("cosine", {"Sin", "Cos"}), ("arctan", {"Atan"})])
+def test_what_xla_does_one_number_at_a_time_has_another_formula_there(name, own):
+    x = tf.constant(np.linspace(-1e6, 1e6, SIZE).astype(np.float32))
+    exact = {"sine": np.sin, "cosine": np.cos, "arctan": np.arctan}[name](x.numpy().astype(np.float64))
+    f = lambda x: getattr(ma, name)(x)
+    outside, inside = tf.function(f), tf.function(f, jit_compile=True)
+    nested = tf.function(lambda x: outside(x), jit_compile=True)
+    assert operations(outside, x) & own and operations(outside, x) == operations(tf.function(f), x)
+    assert not operations(inside, x) & own
+    for function in (outside, inside, nested):
+        np.testing.assert_allclose(function(x), exact, rtol=5e-7, atol=1e-30)
+
+    with tf.GradientTape() as tape:  # which asks for the gradient when the function has been compiled
+        tape.watch(x)
+        y = inside(x)
+    outer = tape.gradient(y, x)
+
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = f(x)
+        return tape.gradient(y, x)
+
+    for found in (outer, tf.function(gradient)(x), tf.function(gradient, jit_compile=True)(x)):
+        np.testing.assert_allclose(found, gradient(x), rtol=1e-6, atol=1e-20)
+    assert not operations(tf.function(gradient, jit_compile=True), x) & own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ torch = pytest.importorskip("torch")
 
 import multiact as ma
 from multiact import measured, registry
-from multiact.backends.torch import backend, build_kernels, kernels, native_kernels
+from multiact.backends.torch import backend, build_kernels, kernel_worker, kernels, native_kernels
 from multiact.backends.torch import eager as ways
 from multiact.declaration import Budget
 from multiact.errors import ParameterError, UnknownActivationError
@@ -36,7 +37,7 @@ def built(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MULTIACT_CACHE", str(tmp_path_factory.mktemp("kernels")))
         clear()
-        outcome = build_kernels("mish", "swiglu", "softmax") | build_kernels("gelu", dtypes=["bfloat16"])
+        outcome = build_kernels("mish", "swiglu", "softmax", "exponential") | build_kernels("gelu", dtypes=["bfloat16"])
         yield outcome
         clear()
 
@@ -125,6 +126,67 @@ def test_kernels_along_an_axis(built):
     assert entry.kernel is not None
     for small in (torch.randn(7), torch.randn(1, 7), torch.randn(7, 1), torch.randn(0, 3)):
         torch.testing.assert_close(ma.softmax(small), composed(ma.softmax, small))
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 40000), (40000, 3), (37, 129), (1000, 17)])
+def test_kernels_of_rows_of_all_lengths(built, shape):
+    x, grad = torch.randn(shape) * 5, torch.randn(shape)
+    x[0, 0], x[-1, -1] = float("inf"), float("nan")
+    x[1, 1:] = -float("inf")
+    torch.testing.assert_close(ma.softmax(x), composed(ma.softmax, x), equal_nan=True)
+    got = gradient(ma.softmax, x, grad=grad)
+    wanted = composed(lambda: gradient(ma.softmax, x, grad=grad))
+    torch.testing.assert_close(got, wanted, equal_nan=True)
+
+
+def test_exp_of_kernels(built):
+    x = torch.arange(-(1 << 31), 1 << 31, 9973).to(torch.int32).view(torch.float32)  # of all exponents
+    x = torch.cat(
+        [x, torch.linspace(-110, 95, 1 << 18), torch.tensor([math.inf, -math.inf, math.nan, -0.0, 88.72284, -87.4])]
+    )
+    y, true = ma.exponential(x), torch.exp(x.double())
+    normal = (true >= 2.0**-126) & (true < torch.finfo(torch.float32).max)
+    ulp = 2.0 ** (torch.log2(true).floor().clamp(min=-126) - 23)
+    finite = true < torch.finfo(torch.float32).max
+    assert normal.sum() > 100000
+    assert ((y - true).abs() / ulp)[finite].max() < 1
+    assert torch.equal(y.isnan(), x.isnan())
+    assert y[true > 3.4028236e38].isinf().all()
+
+
+CODE = """#include <torch/csrc/inductor/cpp_prefix.h>
+auto tmp1 = static_cast<float>(40.0);
+auto tmp2 = at::vec::VectorizedN<float,2>(tmp1);
+auto tmp3 = at::vec::minimum(tmp0, tmp2);
+auto tmp4 = at::vec::maximum(tmp3, tmp0);
+auto tmp2 = tmp3.exp();
+auto tmp5 = at::vec::maximum(tmp3, tmp2);
+#pragma omp parallel
+tmp_acc0_vec = at::vec::maximum(tmp_acc0_vec, tmp1);
+"""
+
+
+def test_code_is_put_differently_where_it_may_be():
+    first, header, rest = kernel_worker.better(CODE, False).partition(kernel_worker.HEADER.read_text())
+    assert header and first == "#include <torch/csrc/inductor/cpp_prefix.h>\n"
+    assert rest.strip().split("\n") == [
+        "auto tmp1 = static_cast<float>(40.0);",
+        "auto tmp2 = at::vec::VectorizedN<float,2>(tmp1);",
+        "auto tmp3 = at::vec::clamp_max(tmp0, tmp2);",
+        "auto tmp4 = at::vec::maximum(tmp3, tmp0);",  # either may be NaN
+        "auto tmp2 = multiact::exp(tmp3);",
+        "auto tmp5 = at::vec::maximum(tmp3, tmp2);",  # which is no number any more
+        f"#pragma omp parallel if(ks0 >= {kernel_worker.GRAIN})",
+        "tmp_acc0_vec = multiact::maximum(tmp_acc0_vec, tmp1);",
+    ]
+    unknown = "code that Inductor does not write yet"
+    assert kernel_worker.better(unknown, True) == kernel_worker.better(unknown, False) == unknown
+
+
+def test_a_wrong_kernel_is_not_kept(spy):
+    rules = kernel_worker._pointwise(ma.get("mish").function, (), 1)
+    with pytest.raises(AssertionError, match="not close"):
+        kernel_worker._check(spy, rules, [kernel_worker._sample(torch.empty(100)) for _ in range(2)])
 
 
 @pytest.mark.parametrize("order", [0, 1])

@@ -147,7 +147,7 @@ class TensorFlowBackend(BackendBase):
 
 
 class _Graphs:
-    """The graph functions of one function, by which of its arguments are Python numbers and which numbers.
+    """The graph functions of one function, by which of its arguments are Python numbers and which numbers; others for XLA.
 
     `shape` gives the shape of the result for that of the first argument, as far as it is known.
     """
@@ -158,14 +158,15 @@ class _Graphs:
         make: Callable[[tuple[float | None, ...]], Callable[..., Tensor]],
         shape: Callable[[tf.TensorShape], Any] = lambda before: before,
     ) -> None:
-        self._by_constants, self._shape = ByConstants(make), shape
+        self._ways, self._shape = [ByConstants(make), ByConstants(make)], shape
         self._recurring = Recurring(name, compiled)
 
     def __call__(self, arguments: Sequence[Array]) -> Tensor:
         x = _tensor(arguments[0])
-        graph, others = self._by_constants.find((x, *arguments[1:]))
+        eager = tf.executing_eagerly()
+        graph, others = self._ways[not eager and namespace.by_xla()].find((x, *arguments[1:]))
         tensors = [x, *(_real(a, x) for a in others[1:])]
-        if tf.executing_eagerly():
+        if eager:
             return self._recurring.version(graph, tensors)(*tensors)
         y = graph(*tensors)
         y.set_shape(self._shape(x.shape))  # the graph may have been traced for any shape
@@ -182,8 +183,12 @@ def _graph(
 
     @tf.custom_gradient
     def rule(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], list[Tensor]]]:
+        by_xla = namespace.by_xla()
+
         def grad(dy: Tensor) -> list[Tensor]:
-            x, *parameters = zip(gradient(widen(namespace, dy), tensors), tensors)
+            with namespace.for_xla(by_xla):
+                found = gradient(widen(namespace, dy), tensors)
+            x, *parameters = zip(found, tensors)
             return [tf.cast(g, t.dtype) for g, t in (x, *((_sum_to(g, t), t) for g, t in parameters))]
 
         return body(*tensors), grad

@@ -8,14 +8,25 @@ shapes may be unknown. Functions follow https://data-apis.org/array-api/latest; 
 from __future__ import annotations
 
 import builtins
+import contextlib
+import contextvars
+import functools
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import ml_dtypes
 import numpy as np
 import tensorflow as tf
+
+from multiact import numerics
+
+try:
+    from tensorflow.python.ops import control_flow_util
+except ImportError:  # what XLA compiles is not known then
+    control_flow_util = None
 
 Tensor: TypeAlias = tf.Tensor
 Axis = int | tuple[int, ...] | None
@@ -193,10 +204,8 @@ acos = _unary("acos", tf.math.acos)
 acosh = _unary("acosh", tf.math.acosh)
 asin = _unary("asin", tf.math.asin)
 asinh = _unary("asinh", tf.math.asinh)
-atan = _unary("atan", tf.math.atan)
 atanh = _unary("atanh", tf.math.atanh)
 ceil = _unary("ceil", tf.math.ceil)
-cos = _unary("cos", tf.math.cos)
 cosh = _unary("cosh", tf.math.cosh)
 exp = _unary("exp", tf.math.exp)
 expm1 = _unary("expm1", tf.math.expm1)
@@ -212,7 +221,6 @@ positive = _unary("positive", tf.identity)
 reciprocal = _unary("reciprocal", tf.math.reciprocal)
 round = _unary("round", tf.round)
 sign = _unary("sign", tf.sign)
-sin = _unary("sin", tf.math.sin)
 sinh = _unary("sinh", tf.math.sinh)
 sqrt = _unary("sqrt", tf.math.sqrt)
 square = _unary("square", tf.math.square)
@@ -261,6 +269,9 @@ def _as(bound: Any, dtype: Any) -> Tensor:
 
 
 def clip(x: Tensor, /, min: Any = None, max: Any = None) -> Tensor:
+    if x.dtype.is_floating and not (tf.is_tensor(min) or tf.is_tensor(max)):
+        low, high = -inf if min is None else min, inf if max is None else max
+        return tf.raw_ops.ClipByValue(t=x, clip_value_min=_as(low, x.dtype), clip_value_max=_as(high, x.dtype))
     if min is not None:
         min = _as(min, x.dtype)
         x = tf.where(x < min, min, x)
@@ -268,6 +279,91 @@ def clip(x: Tensor, /, min: Any = None, max: Any = None) -> Tensor:
         max = _as(max, x.dtype)
         x = tf.where(x > max, max, x)
     return x
+
+
+# What XLA is better given in another way, and what formulas may have shorter here
+
+
+_by_xla: contextvars.ContextVar[builtins.bool] = contextvars.ContextVar("multiact_by_xla", default=False)
+
+
+def by_xla() -> builtins.bool:
+    """Whether what is being traced is for XLA: inside of a tf.function with jit_compile=True, or of `for_xla`."""
+    return _by_xla.get() or _in_xla_context()
+
+
+@contextlib.contextmanager
+def for_xla(wanted: builtins.bool) -> Iterator[None]:
+    """Trace for XLA, as for a gradient, which may be built where the function that it is of has long been compiled."""
+    token = _by_xla.set(wanted)
+    try:
+        yield
+    finally:
+        _by_xla.reset(token)
+
+
+def _in_xla_context() -> builtins.bool:
+    if control_flow_util is None or tf.executing_eagerly():
+        return False
+    return builtins.bool(control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
+
+
+@functools.cache
+def _on_processor() -> builtins.bool:
+    """Whether there is nothing but processors to compute on."""
+    return builtins.all(d.device_type in ("CPU", "XLA_CPU") for d in tf.config.get_visible_devices())
+
+
+def _slow(x: Tensor) -> builtins.bool:
+    """Whether trigonometric functions of `x` are evaluated one number at a time: by XLA, on a processor."""
+    return x.dtype == tf.float32 and by_xla() and _on_processor()
+
+
+def _sine(x: Tensor, quarters: int) -> Tensor:
+    """sin(x + quarters pi / 2) for quarters from 0 to 3."""
+    if not _slow(x):
+        y = tf.math.cos(x) if quarters % 2 else tf.math.sin(x)
+        return -y if quarters > 1 else y
+
+    @tf.custom_gradient
+    def rule(x: Tensor) -> Any:
+        y = numerics.sine_32(sys.modules[__name__], tf.cast(x, tf.float64), quarters)
+        return y, lambda dy: dy * _sine(x, (quarters + 1) % 4)
+
+    return rule(x)
+
+
+def sin(x: Tensor, /) -> Tensor:
+    return _sine(x, 0)
+
+
+def cos(x: Tensor, /) -> Tensor:
+    return _sine(x, 1)
+
+
+def atan(x: Tensor, /) -> Tensor:
+    if not _slow(x):
+        return tf.math.atan(x)
+
+    @tf.custom_gradient
+    def rule(x: Tensor) -> Any:
+        return numerics.arctan_32(sys.modules[__name__], x), lambda dy: dy / (x * x + 1)
+
+    return rule(x)
+
+
+# In one or two operations, where selections take three: each is a pass over memory where XLA does not compile. Their slopes at
+# 0, by TensorFlow's own rules, are those that formulas ask for.
+
+
+def magnitude(x: Tensor, /) -> Tensor:
+    """abs(x), with slope 1 at 0."""
+    return tf.maximum(x, -x)
+
+
+def positive_part(x: Tensor, slope: int, /) -> Tensor:
+    """max(x, 0), with that slope at 0."""
+    return clip(x, 0.0) if slope else tf.nn.relu(x)
 
 
 def signbit(x: Tensor, /) -> Tensor:

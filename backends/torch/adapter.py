@@ -158,6 +158,8 @@ def _differentiable(
     transformable = _autograd_function(function, plain, vjp, jvp)
     traced = _autograd_function(function, plain, vjp, traced=True)
     value = ways.forward
+    # as Function.apply does for a Function without setup_context, but for looking through signatures and wrappers, 1 us
+    apply = super(torch.autograd.Function, eager).apply
 
     def call(*arguments: Any) -> Tensor:
         if is_dynamo_compiling():
@@ -172,15 +174,17 @@ def _differentiable(
             return plain(*arguments)
         transformed = True
         if not torch._C._are_functorch_transforms_active() and forward_ad._current_level < 0:
-            if torch.jit.is_tracing():
+            if torch._C._is_tracing():
                 return plain(*arguments)
-            if not torch.is_grad_enabled() or not any(map(_requires_grad, arguments)):
+            if not torch.is_grad_enabled() or not (
+                arguments[0].requires_grad or any(map(_requires_grad, arguments[1:]))
+            ):
                 return value(*arguments)
             transformed = False
         for i in missing:
             if _requires_grad(arguments[i]) or transformed and isinstance(arguments[i], torch.Tensor):
                 return plain(*arguments)
-        return (transformable if transformed else eager).apply(*arguments)
+        return transformable.apply(*arguments) if transformed else apply(*arguments)
 
     return call
 
@@ -213,9 +217,12 @@ def _autograd_function(
     may_keep_result = jvp is None and function.result_suffices
 
     def setup_context(ctx: Any, inputs: Sequence[Any], output: Any) -> None:
-        tensors = [a if isinstance(a, torch.Tensor) else None for a in inputs]
-        ctx.constants = [None if isinstance(a, torch.Tensor) else a for a in inputs]
         ctx.set_materialize_grads(False)
+        if not any(map(torch.is_tensor, inputs[1:])):
+            tensors, ctx.constants = inputs[:1], inputs[1:]
+        else:
+            tensors = [a if isinstance(a, torch.Tensor) else None for a in inputs]
+            ctx.constants = [None if isinstance(a, torch.Tensor) else a for a in inputs[1:]]
         ctx.save_for_backward(*tensors)
         if jvp is not None:
             ctx.save_for_forward(*tensors)
@@ -236,7 +243,7 @@ def _autograd_function(
         if ways is not None:
             at_once = ways.backward(arguments, grad, ctx.needs_input_grad)
             if at_once is not None:
-                return tuple(at_once)
+                return at_once
         y = arguments[0] if may_keep_result and ctx.keeps_result else None
         inputs = wide(arguments)
         given = inputs if y is None else [None, *inputs[1:]]
@@ -270,7 +277,10 @@ def _autograd_function(
 
 def _restored(ctx: Any) -> list[Any]:
     """The arguments of forward."""
-    return [c if t is None else t for t, c in zip(ctx.saved_tensors, ctx.constants)]
+    x, *others = ctx.saved_tensors
+    if not others:
+        return [x, *ctx.constants]
+    return [x, *(c if t is None else t for t, c in zip(others, ctx.constants))]
 
 
 def wide(arguments: Sequence[Any]) -> list[Any]:

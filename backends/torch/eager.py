@@ -141,7 +141,9 @@ class Spec:
             return None
         core = (sys.modules[Elementwise.__module__], sys.modules[fingerprint.__name__])
         room = Path(__file__).parent
-        files |= {Path(str(m.__file__)) for m in core} | {room / n for n in ("kernel_worker.py", "namespace.py")}
+        files |= {Path(str(m.__file__)) for m in core} | {
+            room / n for n in ("kernel_worker.py", "kernels.h", "namespace.py")
+        }
         code = fingerprint.content(tuple(sorted(files)))
         name = self.function.name.replace("/", "_")
         kept = keeps_result(self.function, self.dtype, self.constants)
@@ -232,7 +234,7 @@ def _watched() -> bool:
         torch._C._len_torch_dispatch_stack() > 0
         or torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
-        or torch.jit.is_tracing()
+        or torch._C._is_tracing()
     )
 
 
@@ -295,7 +297,7 @@ class Eager:
         x = arguments[0]
         if torch._C._len_torch_dispatch_stack():
             return self._plain(*arguments)
-        if _mode in ("auto", "compiled"):
+        if _mode == "auto" or _mode == "compiled":
             kernel = self._kernel(arguments)
             if kernel is not None:
                 return kernel.forward(arguments[: self.inputs])
@@ -323,12 +325,15 @@ class Eager:
             result[part] = self._plain(*[a[part] if t else a for a, t in zip(flat, tensors)])
         return y
 
-    def backward(self, arguments: Sequence[Any], grad: Tensor, needed: Sequence[bool]) -> list[Tensor | None] | None:
+    def backward(
+        self, arguments: Sequence[Any], grad: Tensor, needed: Sequence[bool]
+    ) -> Sequence[Tensor | None] | None:
         """The gradients of the arguments in one pass, None where there is no way to; no derivative is recorded.
 
         The first of them is the result where that has been kept.
         """
-        if _mode == "composed" or torch.is_grad_enabled() or any(needed[self.inputs :]) or _watched():
+        rest = needed[self.inputs :]
+        if _mode == "composed" or torch.is_grad_enabled() or True in rest or _watched():
             return None
         if torch._C._functorch.is_legacy_batchedtensor(grad):  # of is_grads_batched=True, where no transform is active
             return None
@@ -338,13 +343,12 @@ class Eager:
             kernel = self._kernel(arguments)
             if kernel is not None:
                 found = kernel.backward(arguments[: self.inputs], grad)
-                return [
-                    *(g if need else None for g, need in zip(found, needed)),
-                    *(None for _ in needed[self.inputs :]),
-                ]
+                if False in needed[: self.inputs]:
+                    found = [g if need else None for g, need in zip(found, needed)]
+                return (*found, *(None,) * len(rest)) if rest else tuple(found)
         if _mode != "compiled" and self._native_backward is not None and x.dtype in self._native_dtypes:
             gradient = self._native_backward(grad, *arguments)
-            return None if gradient is None else [gradient, *(None for _ in needed[1:])]
+            return None if gradient is None else (gradient, *(None,) * (len(needed) - 1))
         return None
 
     def entry(self, arguments: Sequence[Any]) -> Entry | None:
@@ -364,7 +368,7 @@ class Eager:
         return found
 
     def _kernel(self, arguments: Sequence[Any]) -> Kernel | None:
-        entry = self.entry(arguments) if self.recipe is not None else None
+        entry = None if self.recipe is None else self.entry(arguments)
         if entry is None:
             return None
         x = arguments[0]
@@ -374,7 +378,7 @@ class Eager:
                 if entry.wanted >= CALLS:
                     self._ask(entry)
             return None
-        if not usable(x, self._rows) or not all(_alike(other, x) for other in arguments[1 : self.inputs]):
+        if not usable(x, self._rows) or self.inputs > 1 and not _alike(arguments[1], x):
             return None
         return entry.kernel
 

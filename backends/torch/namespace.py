@@ -6,7 +6,6 @@ and small tensors pass through them.
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import torch
@@ -76,16 +75,6 @@ def in_double(call: Any, /, *arrays: Any) -> Any:
     if arrays[0].device.type == "mps":
         return None
     return call(*(a.double() for a in arrays)).to(arrays[0].dtype)
-
-
-def limited(a: Any, bound: float, /) -> Any:
-    """min(a, bound) for a >= 0; NaN becomes the bound in code of Inductor. There it is one instruction, as such numbers are
-    ordered like the integers with the same bits, where a minimum that keeps NaN takes four."""
-    if not _by_inductor() or not a.is_cpu or differentiated(a):
-        return torch.clamp(a, max=bound)
-    integer, codes = (torch.int64, "qd") if a.dtype == torch.float64 else (torch.int32, "if")
-    (bits,) = struct.unpack(codes[0], struct.pack(codes[1], bound))
-    return torch.clamp(a.view(integer), max=bits).view(a.dtype)
 
 
 @torch.compiler.assume_constant_result

@@ -116,7 +116,7 @@ NATIVE_BACKWARD: dict[str, Callable[..., Tensor | None]] = {
     "hard_tanh": _piecewise(_aten.hardtanh_backward),
     "hard_sigmoid": _at(_hard_sigmoid_backward, 6.0, 0.5),
     "leaky_relu": _LEAKY_RELU,
-    "log_sigmoid": _wide(lambda grad, x: torch.sigmoid(-x).mul_(grad)),
+    "log_sigmoid": _wide(lambda grad, x: torch.neg(x).sigmoid_().mul_(grad)),
     "prelu": _LEAKY_RELU,
     "relu": _piecewise(lambda grad, x: _aten.threshold_backward(grad, x, 0)),
     "relu6": _piecewise(lambda grad, x: _aten.hardtanh_backward(grad, x, 0, 6)),

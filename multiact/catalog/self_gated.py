@@ -16,7 +16,6 @@ from ..numerics import (
     growth,
     is_double,
     keeps_subnormals,
-    limited,
     magnitude,
     normal_tail,
     positive,
@@ -39,7 +38,7 @@ def sigmoid_times(xp, u, v, ratio=None):
         if bounded(ratio, STEEP) and ratio > 0:
             # max(v, 0) - |v| z / (1 + z); where |v| is limited, z is 0
             z = xp.exp(-magnitude(xp, u))
-            return positive(xp, v) - limited(xp, magnitude(xp, v), 1e30) * z / (1 + z)
+            return positive(xp, v) - xp.clip(magnitude(xp, v), None, 1e30) * z / (1 + z)
         # with the bits of the above up to |u| = 64; from there on the exponential is shifted, and nothing beside the 1
         a = magnitude(xp, u)
         steep = not bounded(ratio, STEEP)
