@@ -311,6 +311,10 @@ def kept(x: Any, /) -> Ball:
     return _ball(x)
 
 
+def own(name: str, x: Any, /) -> None:
+    """What `multiact.numerics.own_or` asks for: formulas alone are evaluated."""
+
+
 def isnan(x: Any, /) -> Condition:
     return Condition(None if _ball(x).series[0].is_nan() else False)
 

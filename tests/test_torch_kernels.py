@@ -186,7 +186,7 @@ def test_code_is_put_differently_where_it_may_be():
 def test_a_wrong_kernel_is_not_kept(spy):
     rules = kernel_worker._pointwise(ma.get("mish").function, (), 1)
     with pytest.raises(AssertionError, match="not close"):
-        kernel_worker._check(spy, rules, [kernel_worker._sample(torch.empty(100)) for _ in range(2)])
+        kernel_worker._check(spy, rules, [kernel_worker._sample(torch.empty(100)) for _ in range(2)], False)
 
 
 @pytest.mark.parametrize("order", [0, 1])

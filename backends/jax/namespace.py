@@ -48,6 +48,12 @@ def atan(x: Any, /) -> Any:  # type: ignore[no-redef]
     return numerics.arctan_32(jnp, x) if _slow(x) else jnp.atan(x)
 
 
+def own(name: str, x: Any, /) -> Any:
+    """tanh and erf of XLA in float32 on a processor, where they are within 4 ulp and take half as long as our formulas; else None."""
+    functions = {"tanh": jax.lax.tanh, "erf": jax.lax.erf}
+    return functions[name](x) if _slow(x) else None
+
+
 @jax.custom_jvp
 def magnitude(x: Any, /) -> Any:
     """abs(x), with slope 1 at 0. A comparison would use `x` three times, and XLA fuses only what is used a few times."""

@@ -352,6 +352,12 @@ def atan(x: Tensor, /) -> Tensor:
     return rule(x)
 
 
+def own(name: str, x: Tensor, /) -> Tensor | None:
+    """tanh and erf of XLA in float32 on a processor, where they are within 4 ulp and take half as long as our formulas; else None."""
+    functions = {"tanh": tf.math.tanh, "erf": tf.math.erf}
+    return functions[name](x) if _slow(x) else None
+
+
 # In one or two operations, where selections take three: each is a pass over memory where XLA does not compile. Their slopes at
 # 0, by TensorFlow's own rules, are those that formulas ask for.
 

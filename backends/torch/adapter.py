@@ -73,9 +73,7 @@ class TorchBackend(BackendBase):
 
     def register_elementwise(self, function: Elementwise) -> Callable[..., Array]:
         def plain(*arguments: Any) -> Tensor:
-            inputs = wide(arguments)
-            y = function(namespace, *inputs)
-            return rounded(function.off_ties(namespace, y, *inputs) if arguments[0].dtype in _HALF else y, arguments[0])
+            return evaluated(function, arguments)
 
         def partial(i: int, traced: bool) -> Rule:
             node: Any = function.require(function.arguments[i])
@@ -288,6 +286,13 @@ def wide(arguments: Sequence[Any]) -> list[Any]:
     dtype = arguments[0].dtype
     dtype = torch.float32 if dtype in _HALF else dtype
     return [a.to(dtype) if isinstance(a, torch.Tensor) else a for a in arguments]
+
+
+def evaluated(function: Elementwise, arguments: Sequence[Any]) -> Tensor:
+    """The value of a formula, as `Elementwise.evaluate` has it; that Dynamo cannot trace."""
+    x, inputs = arguments[0], wide(arguments)
+    y = function(namespace, *inputs)
+    return rounded(function.off_ties(namespace, y, *inputs) if x.dtype in _HALF else y, x)
 
 
 def rounded(y: Tensor, x: Tensor) -> Tensor:

@@ -142,7 +142,7 @@ class Spec:
         core = (sys.modules[Elementwise.__module__], sys.modules[fingerprint.__name__])
         room = Path(__file__).parent
         files |= {Path(str(m.__file__)) for m in core} | {
-            room / n for n in ("kernel_worker.py", "kernels.h", "namespace.py")
+            room / n for n in ("adapter.py", "kernel_worker.py", "kernels.h", "namespace.py")
         }
         code = fingerprint.content(tuple(sorted(files)))
         name = self.function.name.replace("/", "_")

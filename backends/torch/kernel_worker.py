@@ -20,7 +20,7 @@ from multiact.files import replacing
 from multiact.registry import gated, get
 
 from . import namespace
-from .adapter import rounded, wide
+from .adapter import evaluated, rounded, wide
 from .eager import PARTS, REPLY, Kernel, keeps_result
 
 #: The size for which Inductor plans; for small ones it plans no threads.
@@ -98,7 +98,7 @@ def build(activation: Activation, constants: tuple[float, ...], dtype: str, devi
         package_aoti(str(temporary), parts)
         # A package that crashes, as one does that was linked to another C++ library than torch, ends this process and no other.
         kernel = Kernel(temporary, -1 if x.is_cpu else torch.cuda.current_device(), rows)
-        _check(kernel, rules, [_sample(x) for _ in range(count + 1)])
+        _check(kernel, rules, [_sample(x) for _ in range(count + 1)], keeps_result(function, x.dtype, constants))
 
 
 def _sample(x: torch.Tensor) -> torch.Tensor:
@@ -109,12 +109,16 @@ def _sample(x: torch.Tensor) -> torch.Tensor:
     return found
 
 
-def _check(kernel: Kernel, rules: Sequence[Callable[..., Any]], tensors: list[torch.Tensor]) -> None:
+def _check(
+    kernel: Kernel, rules: Sequence[Callable[..., Any]], tensors: list[torch.Tensor], keeps_result: bool
+) -> None:
     """Raise AssertionError unless a kernel gives what the formulas give; a wrong kernel has another result by far."""
     *inputs, grad = tensors
     epsilon = torch.finfo(grad.dtype).eps
-    got = [kernel.forward(inputs), *kernel.backward(inputs, grad)]
-    wanted = [rules[0](*inputs), *rules[1](*inputs, grad)]
+    y = rules[0](*inputs)
+    kept = [y] if keeps_result else inputs
+    got = [kernel.forward(inputs), *kernel.backward(kept, grad)]
+    wanted = [y, *rules[1](*kept, grad)]
     torch.testing.assert_close(
         got, wanted, rtol=4096 * epsilon if epsilon < 1e-5 else 4 * epsilon, atol=1e-6, equal_nan=True
     )
@@ -209,7 +213,7 @@ def _pointwise(function: Elementwise, constants: tuple[float, ...], count: int) 
     """The value of tensors, and the gradients of tensors and the gradient of the value."""
 
     def forward(*tensors: torch.Tensor) -> torch.Tensor:
-        return rounded(function(namespace, *wide((*tensors, *constants))), tensors[0])
+        return evaluated(function, (*tensors, *constants))
 
     def backward(*tensors: torch.Tensor) -> list[torch.Tensor]:
         *inputs, grad = wide(tensors)

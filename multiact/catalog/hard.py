@@ -37,9 +37,14 @@ def _ends(width, offset):
     return -(width * offset), width * (1 - offset)
 
 
+def _over(x, width):
+    """x / width, for a number without a division, which takes as long as ten products."""
+    return x * (1 / width) if isinstance(width, float) and 1e-30 < width < 1e30 else x / width
+
+
 def _hard_sigmoid(xp, x, /, *, width, offset):
     low, high = _ends(width, offset)
-    return xp.where(x <= low, 0.0, xp.where(x >= high, 1.0, (x - low) / width))
+    return xp.where(x <= low, 0.0, xp.where(x >= high, 1.0, _over(x - low, width)))
 
 
 def _hard_sigmoid_x(xp, x, /, *, width, offset):
@@ -119,14 +124,14 @@ def _inside(xp, x):
 
 def _hard_swish(xp, x, /):
     v = _inside(xp, x)
-    return xp.where(x <= -3, 0.0, xp.where(x >= 3, x, v * (v / 6 + 0.5)))
+    return xp.where(x <= -3, 0.0, xp.where(x >= 3, x, v * (v * (1 / 6) + 0.5)))
 
 
 pointwise(
     "hard_swish",
     _hard_swish,
     {
-        "x": lambda xp, x, /: xp.where(x <= -3, 0.0, xp.where(x >= 3, 1.0, (_inside(xp, x) + 1.5) / 3)),
+        "x": lambda xp, x, /: xp.where(x <= -3, 0.0, xp.where(x >= 3, 1.0, (_inside(xp, x) + 1.5) * (1 / 3))),
         ("x", "x"): lambda xp, x, /: choose(xp, (x > -3) & (x < 3), 1 / 3, 0.0, x),
     },
     class_name="Hardswish",

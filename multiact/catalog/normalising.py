@@ -64,8 +64,7 @@ def probabilities(xp, z, axis, sign=1):
     top, fall = _fall(xp, z, axis, sign)
     e = xp.exp(-fall)
     alone = xp.where(top == -INF, xp.ones_like(top), 0.0)  # the sum where all of e is 0
-    # one division for a row, not one for each of its numbers
-    return e * of_row(xp, 1 / (xp.sum(e, axis=axis, keepdims=True) + alone)) + of_row(xp, alone / count(xp, z, axis))
+    return e / of_row(xp, xp.sum(e, axis=axis, keepdims=True) + alone) + of_row(xp, alone / count(xp, z, axis))
 
 
 def first_top(xp, is_top, like, axis):

@@ -61,7 +61,7 @@ def silu_slope(xp, u, factor, w=None):
         v = xp.clip(u, -BIG, 40.0)  # from where on e is 1 + e, so that the fraction is exactly 1
         e = xp.exp(v)
         t = 1 + e
-        return times(factor, e * (t + (v if w is None else w))) / (t * t)
+        return times(factor, e * (t + v if w is None else (1 + w) + e)) / (t * t)
     v, s, unit, gone = growth(xp, u, BIG)
     p = 0.5 / (0.5 + 0.5 * s)  # for 1 / x TensorFlow takes an inaccurate reciprocal
     return times(factor, xp.where(gone, 0.0, unit)) * (p * (1 + (v if w is None else w) * (s * p)))
@@ -217,7 +217,9 @@ def _gelu_tanh(xp, x, /):
 def _gelu_tanh_x(xp, x, /):
     v = clamped(xp, x, 100.0)
     q = v * v
-    return silu_slope(xp, v * (_K0 + _K1 * q), 1.0, v * (_K0 + 3 * _K1 * q))
+    u = v * (_K0 + _K1 * q)
+    # x times the derivative of u, from u, whose rounding then partly cancels
+    return silu_slope(xp, u, 1.0, u + v * (2 * _K1 * q))
 
 
 def _gelu_tanh_xx(xp, x, /):
