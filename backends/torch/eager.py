@@ -327,7 +327,7 @@ class Eager:
 
     def backward(
         self, arguments: Sequence[Any], grad: Tensor, needed: Sequence[bool]
-    ) -> Sequence[Tensor | None] | None:
+    ) -> tuple[Tensor | None, ...] | None:
         """The gradients of the arguments in one pass, None where there is no way to; no derivative is recorded.
 
         The first of them is the result where that has been kept.
@@ -342,10 +342,10 @@ class Eager:
         if _mode != "native" and dense and grad.dtype == x.dtype:
             kernel = self._kernel(arguments)
             if kernel is not None:
-                found = kernel.backward(arguments[: self.inputs], grad)
+                found: Sequence[Tensor | None] = kernel.backward(arguments[: self.inputs], grad)
                 if False in needed[: self.inputs]:
                     found = [g if need else None for g, need in zip(found, needed)]
-                return (*found, *(None,) * len(rest)) if rest else tuple(found)
+                return (*found, *(None,) * len(rest))
         if _mode != "compiled" and self._native_backward is not None and x.dtype in self._native_dtypes:
             gradient = self._native_backward(grad, *arguments)
             return None if gradient is None else (gradient, *(None,) * (len(needed) - 1))
