@@ -296,11 +296,6 @@ def keeps_subnormals(x: Any, /) -> builtins.bool:
     return False
 
 
-def logistic(x: Any, /) -> Ball:
-    """What `multiact.numerics.logistic` is."""
-    return divide(1.0, add(1.0, exp(negative(x))))
-
-
 def differentiated(x: Any, /) -> builtins.bool:
     """Balls are power series, of both branches of a selection."""
     return True
@@ -311,8 +306,9 @@ def kept(x: Any, /) -> Ball:
     return _ball(x)
 
 
-def own(name: str, x: Any, /) -> None:
-    """What `multiact.numerics.own_or` asks for: formulas alone are evaluated."""
+def own(name: str, x: Any, /) -> Ball | None:
+    """What `multiact.numerics.own_or` asks for: the sigmoid, of which the formula selects by the sign."""
+    return divide(1.0, add(1.0, exp(negative(x)))) if name == "logistic" else None
 
 
 def isnan(x: Any, /) -> Condition:

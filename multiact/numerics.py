@@ -154,10 +154,11 @@ def off_tie(xp: Any, y: Array, side: float) -> Array:
 
 
 def logistic(xp: Any, x: Array) -> Array:
-    """1 / (1 + exp(-x)); a namespace may have a shorter way."""
-    own = getattr(xp, "logistic", None)
-    if own is not None:
-        return own(x)
+    """1 / (1 + exp(-x))."""
+    return own_or(xp, "logistic", _logistic, x)
+
+
+def _logistic(xp: Any, x: Array) -> Array:
     if keeps_subnormals(xp, x):
         return 1 / (1 + xp.exp(-x))
     z = xp.exp(-magnitude(xp, x))  # for 1 / a TensorFlow takes a reciprocal that loses digits of a large a

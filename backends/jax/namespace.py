@@ -49,8 +49,8 @@ def atan(x: Any, /) -> Any:  # type: ignore[no-redef]
 
 
 def own(name: str, x: Any, /) -> Any:
-    """tanh and erf of XLA in float32 on a processor, where they are within 4 ulp and take half as long as our formulas; else None."""
-    functions = {"tanh": jax.lax.tanh, "erf": jax.lax.erf}
+    """tanh, erf and the sigmoid of XLA in float32 on a processor, where they are within 4 ulp and faster than our formulas; else None."""
+    functions = {"tanh": jax.lax.tanh, "erf": jax.lax.erf, "logistic": jax.lax.logistic}
     return functions[name](x) if _slow(x) else None
 
 

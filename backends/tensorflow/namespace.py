@@ -353,8 +353,8 @@ def atan(x: Tensor, /) -> Tensor:
 
 
 def own(name: str, x: Tensor, /) -> Tensor | None:
-    """tanh and erf of XLA in float32 on a processor, where they are within 4 ulp and take half as long as our formulas; else None."""
-    functions = {"tanh": tf.math.tanh, "erf": tf.math.erf}
+    """tanh, erf and the sigmoid of XLA in float32 on a processor, where they are within 4 ulp and faster than our formulas; else None."""
+    functions = {"tanh": tf.math.tanh, "erf": tf.math.erf, "logistic": tf.math.sigmoid}
     return functions[name](x) if _slow(x) else None
 
 
