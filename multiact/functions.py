@@ -99,6 +99,13 @@ def settings(activation: Activation, given: Mapping[str, Any]) -> tuple[Activati
     return activation, parameters, options
 
 
+def _usual(activation: Activation) -> tuple[list[Any], dict[str, Any]] | None:
+    """What `settings` gives without keyword arguments; None where a parameter has no default."""
+    if any(p.default is None for p in activation.parameters):
+        return None
+    return settings(activation, {})[1:]
+
+
 def drawn(activation: Activation, backend: Backend, x: Array, given: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments without `training` and `rng`, and with random numbers for `x` where they ask for them.
 
@@ -277,17 +284,14 @@ def _random(call: Callable[..., Array], activation: Activation, backend: Backend
 
 def _pointwise(activation: Activation, backend: Backend) -> Callable[..., Array]:
     assert isinstance(activation.function, Elementwise)
-    own = backend.elementwise(activation.function)
-    defaults = (
-        None if any(p.default is None for p in activation.parameters) else [p.default for p in activation.parameters]
-    )
+    own, usual = backend.elementwise(activation.function), _usual(activation)
 
     def call(x: Array, /, **given: Any) -> Array:
         if _watches and (told := _told(call, activation, (x,), given)) is not _UNTOLD:
             return told
         check_input(activation, backend, x)
-        if not given and defaults is not None:
-            return own(x, *defaults)
+        if not given and usual is not None:
+            return own(x, *usual[0])
         chosen, parameters, _ = settings(activation, given)
         check_shapes(chosen, x, parameters)
         function = own if chosen is activation else backend.elementwise(chosen.function)  # type: ignore[arg-type]
@@ -298,12 +302,12 @@ def _pointwise(activation: Activation, backend: Backend) -> Callable[..., Array]
 
 def _gated(activation: Activation, backend: Backend) -> Callable[..., Array]:
     assert isinstance(activation.function, Elementwise)
-    own = backend.elementwise(activation.function)
+    own, usual = backend.elementwise(activation.function), _usual(activation)
 
     def call(x: Array, other: Array | None = None, /, **given: Any) -> Array:
         if _watches and (told := _told(call, activation, (x,) if other is None else (x, other), given)) is not _UNTOLD:
             return told
-        _, parameters, options = settings(activation, given)
+        parameters, options = settings(activation, given)[1:] if given or usual is None else usual
         if other is None:
             check_input(activation, backend, x)
             value, gate = backend.split(x, options["axis"], options["gate"], activation.name)
@@ -323,13 +327,13 @@ def _gated(activation: Activation, backend: Backend) -> Callable[..., Array]:
 
 def _axiswise(activation: Activation, backend: Backend) -> Callable[..., Array]:
     assert isinstance(activation.function, Axiswise)
-    own = backend.axiswise(activation.function)
+    own, usual = backend.axiswise(activation.function), _usual(activation)
 
     def call(x: Array, /, **given: Any) -> Array:
         if _watches and (told := _told(call, activation, (x,), given)) is not _UNTOLD:
             return told
         check_input(activation, backend, x)
-        chosen, parameters, options = settings(activation, given)
+        chosen, parameters, options = settings(activation, given) if given or usual is None else (activation, *usual)
         check_along_axis(activation, x, parameters, options)
         function = own if chosen is activation else backend.axiswise(chosen.function)  # type: ignore[arg-type]
         return function(x, *parameters, **options)
