@@ -269,9 +269,8 @@ def _as(bound: Any, dtype: Any) -> Tensor:
 
 
 def clip(x: Tensor, /, min: Any = None, max: Any = None) -> Tensor:
-    if (
-        by_xla() and x.dtype.is_floating and not (tf.is_tensor(min) or tf.is_tensor(max))
-    ):  # TFLite has no such operation
+    # one operation, which TFLite does not have
+    if by_xla() and x.dtype.is_floating and not (tf.is_tensor(min) or tf.is_tensor(max)):
         low, high = -inf if min is None else min, inf if max is None else max
         return tf.raw_ops.ClipByValue(t=x, clip_value_min=_as(low, x.dtype), clip_value_max=_as(high, x.dtype))
     if min is not None:

@@ -175,15 +175,15 @@ def _in_blocks_of_rows(code: str) -> str:
     """Code of loops over all of the ks0 rows of ks1 numbers, one after the other, done for a block of rows at a time."""
     start, end = code.find(_PARALLEL), code.rfind("    }\n    inductor_cpu_integer_div_error_flag = nullptr;")
     body = code[start + len(_PARALLEL) : end].replace("#pragma omp for\n", "\n")
+    bounds = {*re.findall(r"\bx0<static_cast<int64_t>\((.*?)\);", body)}
+    if min(start, end) < 0 or "#pragma omp" in body or "tid" in body or bounds != {"ks0"}:
+        return code
     steps: dict[str, str] = {}
     for name in {*_POINTER.findall(body)}:
         places = [_STEPS.get(place.replace("_tail", "")) for place in re.findall(rf"\b{name}{_PLACE}", body)]
         if None in places or len({*places}) != 1 or len(places) != len(re.findall(rf"\b{name}\b", body)):
             return code
         steps[name] = str(places[0])
-    bounds = {*re.findall(r"\bx0<static_cast<int64_t>\((.*?)\);", body)}
-    if min(start, end) < 0 or "#pragma omp" in body or "tid" in body or bounds != {"ks0"}:
-        return code
     whole = "".join(f"    const auto all_{name} = {name};\n" for name in ("ks0", *sorted(steps)))
     parts = "".join(
         f"        const auto {name} = all_{name} + first * {step};\n" for name, step in sorted(steps.items())

@@ -74,31 +74,29 @@ inline Floats minimum(const Floats& row, const Floats& x) {
 template <int N>
 using Several = at::vec::VectorizedN<float, N>;
 
-template <int N>
-inline Several<N> exp(const Several<N>& x) {
+// What `one` gives for each of them.
+template <int N, typename One>
+inline Several<N> each(const One& one) {
   Several<N> y;
   for (int i = 0; i < N; ++i) {
-    y[i] = exp(x[i]);
+    y[i] = one(i);
   }
   return y;
+}
+
+template <int N>
+inline Several<N> exp(const Several<N>& x) {
+  return each<N>([&](int i) { return exp(x[i]); });
 }
 
 template <int N>
 inline Several<N> maximum(const Several<N>& row, const Several<N>& x) {
-  Several<N> y;
-  for (int i = 0; i < N; ++i) {
-    y[i] = maximum(row[i], x[i]);
-  }
-  return y;
+  return each<N>([&](int i) { return maximum(row[i], x[i]); });
 }
 
 template <int N>
 inline Several<N> minimum(const Several<N>& row, const Several<N>& x) {
-  Several<N> y;
-  for (int i = 0; i < N; ++i) {
-    y[i] = minimum(row[i], x[i]);
-  }
-  return y;
+  return each<N>([&](int i) { return minimum(row[i], x[i]); });
 }
 
 #endif
